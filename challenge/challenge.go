@@ -1,0 +1,74 @@
+// Package challenge judges challenge passwords: is this request one that the
+// configuration's owner wanted?
+//
+// Each of Okta's modes is one Validator: the static secret key here, one-time
+// challenges and Microsoft Intune beside it. The package must not know SCEP
+// messages, HTTP or how certificates are made; it gets a CSR and a challenge
+// and gives a Grant or a refusal.
+package challenge
+
+import (
+	"context"
+	"crypto/x509"
+	"log/slog"
+	"time"
+
+	"understudy.example/understudy/depot"
+)
+
+// Secret is a challenge password. It prints as [secret] with every verb, in
+// logs and in JSON; Reveal is the only way to the text.
+type Secret struct{ text string }
+
+// NewSecret wraps the text of a challenge.
+func NewSecret(text string) Secret { return Secret{text: text} }
+
+// Reveal returns the text itself, for comparing or for handing to the party
+// that must judge it.
+func (s Secret) Reveal() string { return s.text }
+
+// Empty says that there is no challenge.
+func (s Secret) Empty() bool { return s.text == "" }
+
+// String returns "[secret]".
+func (Secret) String() string { return "[secret]" }
+
+// GoString returns "[secret]", for %#v.
+func (Secret) GoString() string { return "[secret]" }
+
+// MarshalText returns "[secret]", for JSON and other encoders.
+func (Secret) MarshalText() ([]byte, error) { return []byte("[secret]"), nil }
+
+// LogValue returns "[secret]", for log/slog.
+func (Secret) LogValue() slog.Value { return slog.StringValue("[secret]") }
+
+// Attempt is one use of a challenge.
+type Attempt struct {
+	ConfigurationID string
+	TransactionID   string
+	CSR             *x509.CertificateRequest
+	Challenge       Secret
+	Now             time.Time
+}
+
+// A Validator judges attempts for one configuration. It is safe for
+// concurrent use.
+type Validator interface {
+	// Validate returns a Grant for a good challenge, a *refusal.Error for a
+	// bad one, and any other error when no decision could be reached. It
+	// changes nothing: a challenge is spent by the depot, in the step that
+	// stores the certificate.
+	Validate(ctx context.Context, a Attempt) (Grant, error)
+}
+
+// A Grant is a challenge found good. It is ended by exactly one call of Issued
+// or Failed.
+type Grant interface {
+	// Spends names what the depot must spend when it stores the certificate;
+	// the zero value: nothing.
+	Spends() depot.ChallengeRef
+	// Issued says that the certificate is about to be handed out.
+	Issued(ctx context.Context, cert *x509.Certificate) error
+	// Failed says that nothing will be handed out, and why.
+	Failed(ctx context.Context, cause error) error
+}

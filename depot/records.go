@@ -1,0 +1,241 @@
+package depot
+
+import "time"
+
+// Issuance is one enrolment about to become true.
+type Issuance struct {
+	Transaction Transaction // Sequence is given by the depot
+	Identity    Identity
+	Challenge   ChallengeRef // what this step spends; zero: nothing
+	// After is the Sequence of the last transaction with the same
+	// configuration and transactionID that the caller saw, 0 if none. When
+	// another one was committed since, or the same pkiMessage was, nothing is
+	// stored and the answer is ErrTransactionConflict.
+	After uint64
+}
+
+// ChallengeRef names a one-time challenge. Its zero value means that nothing
+// is to be spent, as for a static secret key.
+type ChallengeRef struct {
+	ID string // ch_…
+}
+
+// Transaction is one SCEP transaction that came to an end worth keeping.
+// A configuration can see the same transactionID many times (clients derive
+// it from their key); the last one answers.
+type Transaction struct {
+	ConfigurationID   string
+	ID                string // transactionID as the client wrote it
+	Sequence          uint64 // rises over the whole depot; never 0 in a stored record
+	MessageType       string // "19", "17" …
+	MessageSHA256     [32]byte
+	CSRSHA256         [32]byte
+	PublicKeySHA256   [32]byte // of the CSR's SubjectPublicKeyInfo
+	SignerSHA256      [32]byte // of the signer certificate's DER
+	CertificateSerial string   // what it led to
+	At                time.Time
+}
+
+// Identity is an issued device certificate as stored. Everything that can be
+// known at issue is here from the first record on.
+type Identity struct {
+	CertificateSerial string // lower-case hex, even length
+	SHA256            [32]byte
+	PublicKeySHA256   [32]byte // of the SubjectPublicKeyInfo
+	CSRSHA256         [32]byte
+	DER               []byte
+	Subject           string // RFC 4514-like, see device.FormatName; RawSubject is in DER
+	NotBefore         time.Time
+	NotAfter          time.Time
+	IssuedAt          time.Time
+	IssuerSHA256      [32]byte // of the issuing certificate: the authority's generation
+	KeyAlgorithm      string   // "RSA"
+	KeyBits           int
+	SignatureAlgo     string // of the certificate, as crypto/x509 names it
+
+	ConfigurationID   string
+	ConfigurationName string // as it was at issue
+	Purpose           string
+
+	Device DeviceNames
+
+	// RequestedSANs are the subjectAltNames that the CSR asked for and that
+	// were dropped, by type: "dns:…", "upn:…". Evidence, never trusted.
+	RequestedSANs []string
+
+	ChallengeMode string // "static", "dynamic", "intune"
+	ChallengeID   string // ch_…, empty for a static secret key
+	ChallengeBy   string // who had the challenge made, if known
+
+	TransactionID     string
+	MessageType       string // "19" …
+	SignerKeyIsCSRKey bool
+	SignerSHA256      [32]byte
+	Digest            string // of the request: "SHA-256"
+	Cipher            string // of the request: "AES-128-CBC"
+	Warnings          []string
+	SourceAddress     string // of the client, after trusted proxies
+	SourcePeer        string // of the TCP peer
+	UserAgent         string
+	TLS               bool
+	ClockOffset       time.Duration
+	Fault             string // lab fault rule that applied
+	IntuneVerdict     string
+	IntuneActivityID  string
+	PreviousSerial    string // the device's certificate before this one
+	RevokedAt         time.Time
+	RevocationReason  string
+	Void              bool // signed, never delivered
+}
+
+// DeviceNames is who a subject names, as package device read it.
+type DeviceNames struct {
+	Key          string // within the configuration
+	DeviceSerial string
+	ProfileUUID  string
+	UDID         string
+	UPN          string
+	DeviceID     string
+	ComputerName string
+}
+
+// Device is one device of one configuration; it has many certificates over
+// time.
+type Device struct {
+	ConfigurationID string
+	Names           DeviceNames // as the latest certificate names it
+	FirstSeen       time.Time
+	LastSeen        time.Time
+	Certificates    int    // how many were issued to it
+	LatestSerial    string // certificate serial of the latest one
+}
+
+// Mode is how a configuration judges challenges.
+type Mode string
+
+// The modes of Okta's SCEP configurations.
+const (
+	ModeStatic  Mode = "static"
+	ModeDynamic Mode = "dynamic"
+	ModeIntune  Mode = "intune"
+)
+
+// Purpose is what a configuration's certificates are for.
+type Purpose string
+
+// The purposes: the first adds Okta's marker extension, the second does not.
+const (
+	PurposeDeviceAccess          Purpose = "device-access"
+	PurposeManagementAttestation Purpose = "management-attestation"
+)
+
+// Configuration is one SCEP endpoint as stored.
+type Configuration struct {
+	ID       string // rac + 17 [a-z0-9]
+	Name     string
+	Mode     Mode
+	Purpose  Purpose
+	Revision uint64 // 1 at creation, one more with each change
+	Secret   SecretHash
+	Policy   ConfigurationPolicy
+
+	CreatedAt     time.Time
+	ChangedAt     time.Time
+	SecretResetAt time.Time
+	RemovedAt     time.Time // zero while it lives
+}
+
+// SecretHash is what is kept of a static secret key: SHA-256 over salt and
+// key. The key has at least 16 characters of 62 and is compared at every
+// enrolment, so a slow hash would only serve whoever wants to load the server.
+type SecretHash struct {
+	Salt []byte
+	Hash []byte
+}
+
+// ConfigurationPolicy is what a configuration's enrolments are held to.
+type ConfigurationPolicy struct {
+	Validity    time.Duration
+	KeySizes    []int  // bits of RSA keys that are accepted
+	KeyUsage    string // "signing", "signing,agreement"
+	RetryPeriod time.Duration
+	Chain       string // "full", "no-root"
+	Strict      bool
+	SHA1        string // "allow", "refuse"
+	KeyChecks   string // "fast", "strict"
+}
+
+// AuthorityGeneration is the set of CA certificates in force.
+type AuthorityGeneration struct {
+	At     time.Time
+	Root   []byte // DER
+	Issuer []byte // DER; equal to Root in single-CA mode
+	RA     []byte // DER
+}
+
+// EventType is the closed set of things that happen.
+type EventType string
+
+// The events of this version.
+const (
+	EventCertificateIssued    EventType = "certificate.issued"
+	EventConfigurationAdded   EventType = "configuration.added"
+	EventConfigurationChanged EventType = "configuration.changed"
+	EventConfigurationRemoved EventType = "configuration.removed"
+	EventSecretReset          EventType = "configuration.secret_reset"
+)
+
+// Event is something that happened, in the same step that made it true.
+type Event struct {
+	Sequence          uint64 // the order; ids are ev_ + hex of it
+	Type              EventType
+	At                time.Time
+	ConfigurationID   string
+	ConfigurationName string
+	CertificateSerial string
+	DeviceKey         string
+	TransactionID     string
+}
+
+// Order of a list of identities.
+type Order string
+
+// The orders that have an index.
+const (
+	NewestFirst Order = "issued"    // latest issue first; the default
+	ByNotAfter  Order = "not_after" // soonest expiry first, ties by certificate serial
+)
+
+// IdentityQuery selects identities. Zero fields do not select. A query that
+// names a transaction, a device or a public key walks that index; the rest is
+// filtered.
+type IdentityQuery struct {
+	ConfigurationID string
+	DeviceKey       string // needs ConfigurationID
+	TransactionID   string // needs ConfigurationID
+	PublicKeySHA256 [32]byte
+	NotAfterFrom    time.Time // [from, to)
+	NotAfterTo      time.Time
+	Order           Order
+	Limit           int // 1…500; 0 means 100
+	Cursor          string
+}
+
+// DeviceQuery selects devices.
+type DeviceQuery struct {
+	ConfigurationID string
+	Limit           int
+	Cursor          string
+}
+
+// EventQuery selects events after a sequence number.
+type EventQuery struct {
+	After uint64
+	Limit int
+}
+
+// Page is one page of a list. NextCursor is empty on the last one.
+type Page[T any] struct {
+	Items      []T
+	NextCursor string
+}
