@@ -45,15 +45,9 @@ func newTransactionLog(log *slog.Logger) *transactionLog {
 	}}
 }
 
-// source is who asks, for the log line and the record.
-type source struct {
-	address, peer, userAgent string
-	tls                      bool
-}
-
 // write writes the line of a transaction: info for answers, yes or no, and
 // error for what should not have happened.
-func (l *transactionLog) write(live *configuration.Live, from source, a enroll.Answer, took time.Duration) {
+func (l *transactionLog) write(live *configuration.Live, from enroll.Source, a enroll.Answer, took time.Duration) {
 	if f := l.floods[a.Reason]; f != nil && !f.lines.Allow() {
 		f.dropped.Add(1)
 		return
@@ -74,8 +68,8 @@ func (l *transactionLog) write(live *configuration.Live, from source, a enroll.A
 		slog.String("detail", printable(detail, maxLogText)),
 		slog.String("device_key", printable(a.DeviceKey, maxLogText)),
 		slog.String("certificate_serial", a.CertificateSerial),
-		slog.String("remote", from.address),
-		slog.String("user_agent", from.userAgent),
+		slog.String("remote", from.Address),
+		slog.String("user_agent", from.UserAgent),
 		slog.Float64("duration_ms", float64(took.Microseconds())/1000),
 	)
 }
