@@ -112,7 +112,7 @@ func parse(der []byte) (*pkcs7.PKCS7, error) {
 	pkcs7.SetFallbackLegacyX509CertificateParserEnabled(true)
 	p7, err := pkcs7.Parse(der)
 	if err != nil {
-		return nil, refusal.New(refusal.BadMessage, "parse message: %v", err)
+		return nil, refusal.New(refusal.BadMessage, "parse message: %s", brief(err))
 	}
 	return p7, nil
 }
