@@ -92,13 +92,14 @@ func wellFormed(data []byte) (der bool, err error) {
 	var ends [maxDepth]int // end of each open element; -1 for indefinite length
 	open, at := 0, 0
 	der = true
+	// An element that runs past its parent's end can never hit that end again,
+	// so it leaves the parent open until the input is used up.
 	for first := true; first || open > 0; first = false {
-		limit := nearestEnd(ends[:open], len(data))
-		if open > 0 && ends[open-1] < 0 && at+2 <= limit && data[at] == 0 && data[at+1] == 0 {
+		if open > 0 && ends[open-1] < 0 && at+2 <= len(data) && data[at] == 0 && data[at+1] == 0 {
 			at += 2
 			open--
 		} else {
-			constructed, start, end, ok := header(data[:limit], at)
+			constructed, start, end, ok := header(data, at)
 			if !ok || constructed && open == maxDepth {
 				return false, errMalformed
 			}
@@ -117,16 +118,6 @@ func wellFormed(data []byte) (der bool, err error) {
 		return false, errMalformed
 	}
 	return der, nil
-}
-
-// nearestEnd returns the end of the innermost open element of definite length.
-func nearestEnd(ends []int, last int) int {
-	for i := len(ends) - 1; i >= 0; i-- {
-		if ends[i] >= 0 {
-			return ends[i]
-		}
-	}
-	return last
 }
 
 // header reads the tag and length at an offset. end is -1 for indefinite

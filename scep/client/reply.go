@@ -132,9 +132,6 @@ func (r *Request) verify(signed *pkcs7.PKCS7, reply *Reply) (attributes, error) 
 		s.IssuerAndSerialNumber.SerialNumber.Cmp(ra.SerialNumber) != 0 {
 		return nil, broken("RFC 8894 §3.3.2", "the reply is not signed by %q of GetCACert", ra.Subject)
 	}
-	if len(s.AuthenticatedAttributes) == 0 {
-		return nil, broken("RFC 8894 §3.2.1", "the reply has no signed attributes")
-	}
 	digest, ok := cms.DigestOf(s.DigestAlgorithm.Algorithm)
 	if !ok {
 		return nil, broken("RFC 8894 §2.9", "the reply's digest %v is not one of SHA-1, SHA-256, SHA-384 and SHA-512", s.DigestAlgorithm.Algorithm)

@@ -3,6 +3,7 @@ package client_test
 import (
 	"bytes"
 	"crypto"
+	"crypto/rand"
 	"crypto/x509"
 	"strings"
 	"testing"
@@ -73,8 +74,12 @@ func TestReadReplyRefuses(t *testing.T) {
 	s := newServer(t)
 	ca := s.certificates()
 	twin := func(t *testing.T) *x509.Certificate { // an RA of the same name and serial, with another key
-		c := *s.ra
-		return &c
+		t.Helper()
+		der, err := x509.CreateCertificate(rand.Reader, s.ra, s.ca, otherKey().Public(), caKey())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return parse(t, der)
 	}
 	cases := map[string]struct {
 		spoil func(*testing.T, *response)
@@ -197,7 +202,7 @@ func TestReadReplyBoundsNesting(t *testing.T) {
 	deep := []byte(strings.Repeat("\x30\x80", 33) + strings.Repeat("\x00\x00", 33))
 	_, err := request.ReadReply(deep, today)
 	wantError(t, err, "nested too deeply")
-	runaway := []byte{0x30, 0x06, 0x30, 0x05, 0x02, 0x01, 0x00, 0x00}
+	runaway := []byte{0x30, 0x08, 0x30, 0x03, 0x04, 0x04, 0x00, 0x00, 0x00, 0x00}
 	_, err = request.ReadReply(runaway, today)
 	wantError(t, err, "not well-formed")
 }
