@@ -90,6 +90,10 @@ func (m *certmonger) startDaemon(t *testing.T) {
 	t.Cleanup(func() {
 		stdin.Close()
 		c.Wait()
+		// Its helpers may outlive it by a moment, and write.
+		for deadline := time.Now().Add(clientLimit); os.RemoveAll(filepath.Join(m.dir, "requests")) != nil && time.Now().Before(deadline); {
+			time.Sleep(50 * time.Millisecond)
+		}
 		if t.Failed() {
 			log, _ := os.ReadFile(filepath.Join(m.dir, "daemon.log"))
 			t.Logf("certmonger's log:\n%s", log[max(0, len(log)-4000):])
