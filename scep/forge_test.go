@@ -10,6 +10,7 @@ import (
 	"crypto/x509/pkix"
 	"encoding/asn1"
 	"encoding/pem"
+	"fmt"
 	"math/big"
 	"os"
 	"path/filepath"
@@ -57,18 +58,35 @@ var loadKey = func() func(tb testing.TB, name string) crypto.Signer {
 	}
 }()
 
-// certificate returns a self-signed certificate for the named key.
-func certificate(tb testing.TB, key, commonName string, serial int64) *x509.Certificate {
+// certificate returns a self-signed certificate for the named key, the same one
+// each time.
+var certificate = func() func(tb testing.TB, key, commonName string, serial int64) *x509.Certificate {
+	var mu sync.Mutex
+	made := map[string]*x509.Certificate{}
+	return func(tb testing.TB, key, commonName string, serial int64) *x509.Certificate {
+		tb.Helper()
+		mu.Lock()
+		defer mu.Unlock()
+		id := fmt.Sprint(key, "/", commonName, "/", serial)
+		if made[id] == nil {
+			made[id] = makeCertificate(tb, key, commonName, serial)
+		}
+		return made[id]
+	}
+}()
+
+func makeCertificate(tb testing.TB, key, commonName string, serial int64) *x509.Certificate {
 	tb.Helper()
 	signer := loadKey(tb, key)
-	der, err := x509.CreateCertificate(rand.Reader, &x509.Certificate{
+	template := &x509.Certificate{
 		SerialNumber: big.NewInt(serial),
 		Subject:      pkix.Name{CommonName: commonName},
 		NotBefore:    now.Add(-time.Hour),
 		NotAfter:     now.Add(24 * time.Hour),
 		SubjectKeyId: []byte(commonName),
 		KeyUsage:     x509.KeyUsageDigitalSignature | x509.KeyUsageKeyEncipherment,
-	}, &x509.Certificate{Subject: pkix.Name{CommonName: commonName}}, signer.Public(), signer)
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, signer.Public(), signer)
 	if err != nil {
 		tb.Fatal(err)
 	}
