@@ -14,7 +14,6 @@ import (
 	"crypto/x509"
 	"encoding/hex"
 	"errors"
-	"fmt"
 	"io"
 	"sync"
 	"sync/atomic"
@@ -163,12 +162,3 @@ func (a *Authority) ID() string {
 
 // Dir returns the directory that the authority lives in.
 func (a *Authority) Dir() string { return a.dir }
-
-// verifySigner says whether key is the private half of the certificate's key.
-func verifySigner(certificate *x509.Certificate, key crypto.Signer) error {
-	public, ok := key.Public().(interface{ Equal(crypto.PublicKey) bool })
-	if !ok || !public.Equal(certificate.PublicKey) {
-		return fmt.Errorf("the key is not that of the certificate %q", certificate.Subject.CommonName)
-	}
-	return nil
-}
