@@ -8,7 +8,6 @@
 package configuration
 
 import (
-	"errors"
 	"fmt"
 	"time"
 
@@ -77,9 +76,4 @@ func (l *Live) Matches(secret challenge.Secret) bool { return l.static.Matches(s
 // errNoSuch wraps depot.ErrNotFound with what was asked for.
 func errNoSuch(idOrName string) error {
 	return fmt.Errorf("configuration %q: %w", idOrName, depot.ErrNotFound)
-}
-
-// unsure says whether a failed write may have happened nevertheless.
-func unsure(err error) bool {
-	return !errors.Is(err, depot.ErrExists) && !errors.Is(err, depot.ErrNotFound)
 }

@@ -278,14 +278,12 @@ func (s *Set) replace(old, successor *Live) {
 	s.now.Store(newIndex(lives))
 }
 
-// failed wraps the error of a write. When the write may have happened all the
-// same, or somebody else wrote, what the depot holds now becomes live, if it
-// can be read: requests must not be judged by something that it forgot.
+// failed wraps the error of a write. The write may have happened all the same,
+// or somebody else may have written before, so what the depot holds now
+// becomes live, if it can be read.
 func (s *Set) failed(ctx context.Context, verb string, err error) error {
-	if unsure(err) {
-		if loadErr := s.load(context.WithoutCancel(ctx)); loadErr != nil {
-			err = errors.Join(err, fmt.Errorf("read back: %w", loadErr))
-		}
+	if loadErr := s.load(context.WithoutCancel(ctx)); loadErr != nil {
+		err = errors.Join(err, fmt.Errorf("read back: %w", loadErr))
 	}
 	return fmt.Errorf("%s: %w", verb, err)
 }

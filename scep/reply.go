@@ -1,7 +1,6 @@
 package scep
 
 import (
-	"bytes"
 	"crypto/rsa"
 	"crypto/x509"
 	"encoding/asn1"
@@ -97,8 +96,12 @@ func (r Recipient) certRep(m *Message, now time.Time, content []byte, status ...
 	if _, err := io.ReadFull(r.random(), nonce); err != nil {
 		return nil, fmt.Errorf("make senderNonce: %w", err)
 	}
+	signed, err := signingTime(now)
+	if err != nil {
+		return nil, fmt.Errorf("encode signingTime: %w", err)
+	}
 	attributes := append([]cms.Attribute{
-		{Type: cms.OIDSigningTime, Value: signingTime(now)},
+		{Type: cms.OIDSigningTime, Value: signed},
 		printable(oidMessageType, string(CertRep)),
 		value(oidTransactionID, echoTag(m), []byte(m.TransactionID)),
 		value(oidSenderNonce, cbasn1.OCTET_STRING, nonce),
@@ -139,7 +142,7 @@ func isPrintableString(s string) bool {
 		c := s[i]
 		switch {
 		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9':
-		case bytes.IndexByte([]byte(" '()+,-./:=?"), c) >= 0:
+		case strings.IndexByte(" '()+,-./:=?", c) >= 0:
 		default:
 			return false
 		}
@@ -148,7 +151,7 @@ func isPrintableString(s string) bool {
 }
 
 // signingTime encodes t as RFC 5652 §11.3 says: UTCTime until 2049.
-func signingTime(t time.Time) []byte {
+func signingTime(t time.Time) ([]byte, error) {
 	t = t.UTC()
 	var b cryptobyte.Builder
 	if year := t.Year(); year >= 1950 && year < 2050 {
@@ -156,7 +159,7 @@ func signingTime(t time.Time) []byte {
 	} else {
 		b.AddASN1GeneralizedTime(t)
 	}
-	return b.BytesOrPanic()
+	return b.Bytes()
 }
 
 func printable(oid asn1.ObjectIdentifier, text string) cms.Attribute {

@@ -32,9 +32,10 @@ const MaxReply = 16 << 10
 const (
 	maxCertificates  = 4
 	maxRecipients    = 4
-	maxTransactionID = 128     // characters
-	maxNonce         = 64      // bytes
-	maxChallenge     = 8 << 10 // bytes of its encoding
+	maxContent       = 32 << 10 // bytes of ciphertext in the envelope
+	maxTransactionID = 128      // characters
+	maxNonce         = 64       // bytes
+	maxChallenge     = 8 << 10  // bytes of its encoding
 	maxClockSkew     = 15 * time.Minute
 )
 
