@@ -143,10 +143,11 @@ func imports(t *testing.T, p goPackage) []string {
 	return slices.Compact(all)
 }
 
-// list asks the go command for all packages of the module.
+// list asks the go command for all packages of the module. Whether they
+// build (-e) is for the compiler to say.
 func list(t *testing.T) []goPackage {
 	t.Helper()
-	command := exec.Command("go", "list", "-json=ImportPath,Dir,Doc,Imports,TestImports,XTestImports,IgnoredGoFiles", "./...")
+	command := exec.Command("go", "list", "-e", "-json=ImportPath,Dir,Doc,Imports,TestImports,XTestImports,IgnoredGoFiles", "./...")
 	command.Dir = root
 	var stderr bytes.Buffer
 	command.Stderr = &stderr

@@ -16,7 +16,7 @@ var arrows = map[string][]string{
 	// The wire.
 	"scep/internal/cms": {},
 	"scep":              {"refusal", "scep/internal/cms"},
-	"scep/client":       {"scep", "scep/internal/cms"},
+	"scep/client":       {"clock", "scep", "scep/internal/cms"},
 
 	// What decides and what keeps.
 	"challenge":       {"depot", "refusal"},
@@ -32,8 +32,11 @@ var arrows = map[string][]string{
 	// The program.
 	"cmd/understudy":                  {anything},
 	"cmd/understudy/internal/api":     {},
+	"cmd/understudy/internal/datadir": {"cmd/understudy/internal/api"},
 	"cmd/understudy/internal/output":  {},
+	"cmd/understudy/internal/selftls": {"cmd/understudy/internal/datadir"},
 	"cmd/understudy/internal/setting": {},
+	"cmd/understudy/internal/subject": {},
 
 	// What only tests use.
 	"internal/arch":         {},
@@ -69,15 +72,15 @@ var homes = map[string][]string{
 	"golang.org/x/net/netutil":            {"server"},
 
 	// The command line.
-	"github.com/alecthomas/kong": {"cmd/understudy"},
+	"github.com/alecthomas/kong": {"cmd/understudy", "cmd/understudy/internal/setting"},
 	"go.yaml.in/yaml/v3":         {"cmd/understudy/internal/setting"},
 }
 
 // secluded are packages of the standard library that few may import, so that
 // scep knows no HTTP and nobody decides anything by the shell.
 var secluded = map[string][]string{
-	"net/http": {"cmd/understudy", "cmd/understudy/internal/api", "scep/client", "server"},
-	"os/exec":  {"test/internal/program", "test/clients"},
+	"net/http": {"cmd/understudy", "cmd/understudy/internal/api", "scep/client", "server", "test/internal/program"},
+	"os/exec":  {"test/internal/program"},
 	"unsafe":   {},
 }
 
