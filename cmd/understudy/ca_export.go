@@ -17,6 +17,8 @@ type caExportCmd struct {
 // Help shows what to type.
 func (caExportCmd) Help() string {
 	return `
+Examples:
+
     understudy ca export > chain.pem
     understudy ca export root --format der --out root.cer`
 }

@@ -18,6 +18,8 @@ type certExportCmd struct {
 // Help shows what to type.
 func (certExportCmd) Help() string {
 	return `
+Examples:
+
     understudy cert export 019a3f… | openssl x509 -noout -text
     understudy cert export 019a3f… --format der --out device.cer`
 }

@@ -22,6 +22,8 @@ type certListCmd struct {
 // Help shows what to type.
 func (certListCmd) Help() string {
 	return `
+Examples:
+
     understudy cert list --configuration default
     understudy cert list --not-after-to 2026-12-01T00:00:00Z --order not_after
     understudy cert list --all -o json | jq -r '.items[].certificate_serial'`

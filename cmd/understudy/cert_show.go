@@ -10,6 +10,8 @@ type certShowCmd struct {
 // Help shows what to type.
 func (certShowCmd) Help() string {
 	return `
+Examples:
+
     understudy cert show 01:9A:3F:…
     understudy cert show 019a3f… -o json`
 }

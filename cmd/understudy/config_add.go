@@ -7,7 +7,7 @@ type configAddCmd struct {
 	Name        string `arg:"" help:"Name of the new configuration: a-z, 0-9 and -, at most 63."`
 	Mode        string `from:"flag" default:"static" help:"How challenges are judged (default: ${default}). Only static so far."`
 	SecretFile  string `from:"flag" placeholder:"FILE" help:"Take the secret key from FILE (- is stdin) instead of a random one."`
-	policyFlags `embed:"" group:"policy"`
+	policyFlags `embed:"" group:"Policy:"`
 }
 
 // Help shows what to type.

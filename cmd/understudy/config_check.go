@@ -19,6 +19,8 @@ type configCheckCmd struct {
 // Help shows what to type.
 func (configCheckCmd) Help() string {
 	return `
+Examples:
+
     understudy config check
     understudy config check lab-macs --fail-on medium`
 }

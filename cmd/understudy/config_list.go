@@ -14,6 +14,8 @@ type configListCmd struct {
 // Help shows what to type.
 func (configListCmd) Help() string {
 	return `
+Examples:
+
     understudy config list
     understudy config list -o json | jq -r '.items[].scep_url'`
 }

@@ -6,7 +6,7 @@ type configSetCmd struct {
 	clientFlags `embed:""`
 	Name        string  `arg:"" help:"Name or id of the configuration."`
 	Rename      *string `from:"flag" placeholder:"NAME" help:"Give it another name. Its SCEP URL stays, its short URL changes."`
-	policyFlags `embed:"" group:"policy"`
+	policyFlags `embed:"" group:"Policy:"`
 }
 
 // Help shows what to type.

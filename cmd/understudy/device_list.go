@@ -16,6 +16,8 @@ type deviceListCmd struct {
 // Help shows what to type.
 func (deviceListCmd) Help() string {
 	return `
+Examples:
+
     understudy device list --configuration default
     understudy device list -o json | jq -r '.items[].key'`
 }

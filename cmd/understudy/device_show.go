@@ -18,6 +18,8 @@ type deviceShowCmd struct {
 // Help shows what to type.
 func (deviceShowCmd) Help() string {
 	return `
+Examples:
+
     understudy device show serial:C02XY12ZJG5J
     understudy device show serial:C02XY12ZJG5J --configuration lab-macs`
 }

@@ -13,6 +13,8 @@ type versionCmd struct{}
 // Help shows what to type.
 func (versionCmd) Help() string {
 	return `
+Examples:
+
     understudy version
     understudy version -o json`
 }
