@@ -547,9 +547,9 @@ func TestConcurrently(t *testing.T) {
 			}
 		})
 	}
-	for i := range 2 {
+	for i := range 4 {
 		writers.Go(func() {
-			for j := range 5 {
+			for j := range 4 {
 				if _, err := s.Change(t.Context(), id, fmt.Appendf(nil, `{"strict":%v}`, j%2 == 0)); err != nil {
 					t.Error(err)
 				}
@@ -568,8 +568,8 @@ func TestConcurrently(t *testing.T) {
 	if d.disturbed.Load() {
 		t.Error("two writers were at it at once")
 	}
-	if got := len(s.List()); got != 11 {
-		t.Errorf("%d configurations, want 11", got)
+	if got := len(s.List()); got != 17 {
+		t.Errorf("%d configurations, want 17", got)
 	}
 }
 
