@@ -12,16 +12,11 @@ import (
 	"understudy.example/understudy/scep"
 )
 
-const (
-	chainNoRoot = "no-root" // ConfigurationPolicy.Chain
-	sha1Refused = "refuse"  // ConfigurationPolicy.SHA1
-)
-
 // getCACaps answers GetCACaps (RFC 8894 section 3.5.1). The type has no
 // parameters and the text no empty line: strongSwan takes one for "everything".
 func getCACaps(live *configuration.Live) response {
 	text := scep.Capabilities(false, false)
-	if live.Record.Policy.SHA1 == sha1Refused {
+	if live.Record.Policy.SHA1 == configuration.SHA1Refuse {
 		// What is offered must work.
 		text = strings.Replace(text, "SHA-1\n", "", 1)
 	}
@@ -38,12 +33,11 @@ type certificateAnswer struct {
 // getCACert answers GetCACert (RFC 8894 section 4.2). It is encoded once for
 // each generation of the authority: the chain tells when the RA was replaced.
 func (s *Server) getCACert(live *configuration.Live) (response, error) {
-	noRoot := live.Record.Policy.Chain == chainNoRoot
 	cache := &s.answers[0]
-	if noRoot {
+	if live.NoRoot {
 		cache = &s.answers[1]
 	}
-	chain := s.authority.Chain(noRoot)
+	chain := s.authority.Chain(live.NoRoot)
 	if made := cache.Load(); made != nil && slices.EqualFunc(made.chain, chain, (*x509.Certificate).Equal) {
 		return made.response, nil
 	}

@@ -22,11 +22,11 @@ type readinessChecks struct {
 	Server    string `json:"server"`
 }
 
-const ok = "ok"
+const partOK = "ok"
 
 // readyz says whether an enrolment would work now.
 func (s *Server) readyz(w http.ResponseWriter, r *http.Request) error {
-	checks := readinessChecks{Store: ok, Authority: s.authorityState(), Server: ok}
+	checks := readinessChecks{Store: partOK, Authority: s.authorityState(), Server: partOK}
 	ctx, cancel := context.WithTimeout(r.Context(), readyTime)
 	defer cancel()
 	if err := s.depot.Ready(ctx); err != nil {
@@ -37,7 +37,7 @@ func (s *Server) readyz(w http.ResponseWriter, r *http.Request) error {
 		checks.Server = "stopping"
 	}
 	state, status := "ready", http.StatusOK
-	if checks != (readinessChecks{ok, ok, ok}) {
+	if checks != (readinessChecks{partOK, partOK, partOK}) {
 		state, status = "not_ready", http.StatusServiceUnavailable
 	}
 	return writeJSON(w, status, readiness{state, checks})
@@ -54,7 +54,7 @@ func (s *Server) authorityState() string {
 			return "expired"
 		}
 	}
-	return ok
+	return partOK
 }
 
 // livez says that the process answers.

@@ -117,33 +117,6 @@ func parseObject(body []byte) (map[string]json.RawMessage, error) {
 	return fields, nil
 }
 
-// takeString removes a field that holds a string, if it is there.
-func takeString(fields map[string]json.RawMessage, name string) (text string, given bool, err error) {
-	raw, given := fields[name]
-	if !given {
-		return "", false, nil
-	}
-	delete(fields, name)
-	if err := json.Unmarshal(raw, &text); err != nil || string(raw) == "null" {
-		p := newProblem(http.StatusUnprocessableEntity, "invalid-settings", "a field is not valid")
-		p.Errors = []fieldError{{Field: name, Detail: "must be a string"}}
-		return "", true, p
-	}
-	return text, true, nil
-}
-
-// unknownFields is the problem of fields that nobody took.
-func unknownFields(fields map[string]json.RawMessage) error {
-	if len(fields) == 0 {
-		return nil
-	}
-	p := newProblem(http.StatusUnprocessableEntity, "invalid-settings", "there are fields that do not exist")
-	for name := range fields {
-		p.Errors = append(p.Errors, fieldError{Field: printable(name, 64), Detail: "unknown field"})
-	}
-	return p
-}
-
 // writeJSON sends v.
 func writeJSON(w http.ResponseWriter, status int, v any) error {
 	return writeDocument(w, status, "application/json", v)

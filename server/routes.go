@@ -15,7 +15,6 @@ const (
 	scepPath          = "/scep"
 	clientSuffix      = "/pkiclient.exe" // appended by Windows and Cisco
 	cgiPath           = "/cgi-bin" + clientSuffix
-	defaultName       = "default" // the configuration without a name in the URL
 	maxRetryAfter     = time.Hour
 	fixedTextType     = "text/plain; charset=utf-8"
 	textTooManyTries  = "too many requests"
@@ -78,11 +77,11 @@ func (s *Server) panicked(value any) {
 func (s *Server) endpoint(path string) (*configuration.Live, bool) {
 	path = strings.TrimSuffix(path, "/")
 	if path == cgiPath {
-		return s.configurations.ByName(defaultName)
+		return s.configurations.ByName(configuration.DefaultName)
 	}
 	path = strings.TrimSuffix(path, clientSuffix)
 	if path == scepPath {
-		return s.configurations.ByName(defaultName)
+		return s.configurations.ByName(configuration.DefaultName)
 	}
 	if name, ok := strings.CutPrefix(path, scepPath+"/"); ok {
 		return s.configurations.ByName(name)
