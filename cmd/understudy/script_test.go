@@ -33,6 +33,7 @@ func TestMain(m *testing.M) {
 //	fetch URL                            print what the server answers
 //	mode PERMISSIONS FILE…               compare permissions
 //	fill FILE TEXT                       write a file of one line, with mode 0600
+//	signal NAME PID                      send TERM or KILL
 //	cmdline PID                          print the arguments of a process
 //	nosecret SECRETFILE FILE…            the secret is in none of the files
 func TestScripts(t *testing.T) {
@@ -50,6 +51,7 @@ func TestScripts(t *testing.T) {
 			"fill":     fill,
 			"cmdline":  cmdline,
 			"nosecret": nosecret,
+			"signal":   sendSignal,
 		},
 	})
 }
@@ -170,4 +172,12 @@ func nosecret(ts *testscript.TestScript, neg bool, args []string) {
 			ts.Fatalf("%s holds the secret of %s", file, args[0])
 		}
 	}
+}
+
+func sendSignal(ts *testscript.TestScript, neg bool, args []string) {
+	need(ts, neg, len(args) == 2, "signal NAME PID")
+	number, ok := map[string]syscall.Signal{"TERM": syscall.SIGTERM, "KILL": syscall.SIGKILL}[args[0]]
+	pid, err := strconv.Atoi(args[1])
+	need(ts, neg, ok && err == nil && pid > 1, "signal TERM|KILL PID")
+	ts.Check(syscall.Kill(pid, number))
 }

@@ -64,7 +64,7 @@ func (in *instance) announce(a *app, p *plan, srv *server.Server, log *slog.Logg
 	if p.flags.JSON {
 		return output.Line(a.stdout, r)
 	}
-	return in.greet(a, r, alias)
+	return in.greet(a, r, alias, time.Since(began))
 }
 
 // warn says what a security team would ask about.
@@ -84,8 +84,8 @@ func (in *instance) warn(p *plan, log *slog.Logger) {
 }
 
 // greet tells a person what to paste where.
-func (in *instance) greet(a *app, r readiness, alias string) error {
-	fmt.Fprintf(a.stdout, "Understudy is ready.\n\n")
+func (in *instance) greet(a *app, r readiness, alias string, took time.Duration) error {
+	fmt.Fprintf(a.stdout, "Understudy is ready, after %.1f s. Stop it with Ctrl-C.\n\n", took.Seconds())
 	secret := r.SecretKey
 	switch {
 	case secret != "":
