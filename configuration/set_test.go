@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"path/filepath"
 	"reflect"
 	"strings"
 	"sync"
@@ -48,7 +49,7 @@ func load(t *testing.T, d depot.Depot, c clock.Clock) *configuration.Set {
 func newSet(t *testing.T) (*configuration.Set, depot.Depot, *clock.Manual) {
 	t.Helper()
 	c := clock.NewManual(begin)
-	d := openDepot(t, t.TempDir(), c)
+	d := openDepot(t, filepath.Join(t.TempDir(), "store"), c)
 	return load(t, d, c), d, c
 }
 
@@ -315,7 +316,7 @@ func TestRemove(t *testing.T) {
 }
 
 func TestLoadAgain(t *testing.T) {
-	dir, c := t.TempDir(), clock.NewManual(begin)
+	dir, c := filepath.Join(t.TempDir(), "store"), clock.NewManual(begin)
 	d := openDepot(t, dir, c)
 	s := load(t, d, c)
 	_, first := add(t, s, "lab")
@@ -350,7 +351,7 @@ func TestLoadAgain(t *testing.T) {
 // that it does not understand; it says which ones, all at once.
 func TestLoadRefuses(t *testing.T) {
 	c := clock.NewManual(begin)
-	d := openDepot(t, t.TempDir(), c)
+	d := openDepot(t, filepath.Join(t.TempDir(), "store"), c)
 	s := load(t, d, c)
 	good, _ := add(t, s, "good")
 	for i, change := range []func(*depot.Configuration){
@@ -409,7 +410,7 @@ func TestFailedWrites(t *testing.T) {
 	for _, happened := range []bool{false, true} {
 		t.Run(fmt.Sprintf("happened=%v", happened), func(t *testing.T) {
 			c := clock.NewManual(begin)
-			f := &faulty{Depot: openDepot(t, t.TempDir(), c)}
+			f := &faulty{Depot: openDepot(t, filepath.Join(t.TempDir(), "store"), c)}
 			s := load(t, f, c)
 			lab, _ := add(t, s, "lab")
 			add(t, s, "doomed")
