@@ -11,6 +11,7 @@ import (
 	"reflect"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -223,6 +224,10 @@ func TestChange(t *testing.T) {
 	_, err = s.Change(t.Context(), "renamed", []byte(`{"name":"No","validity_seconds":0}`))
 	if got := strings.Join(fieldsOf(t, err), " "); got != "name validity_seconds" {
 		t.Errorf("problems with %q", got)
+	}
+	_, err = s.Change(t.Context(), "renamed", []byte(`{"validity_seconds":36028797018967568}`)) // 2^55 + an hour
+	if got := strings.Join(fieldsOf(t, err), " "); got != "validity_seconds" {
+		t.Errorf("seconds that overflow to an hour: problems with %q", got)
 	}
 	_, err = s.Change(t.Context(), "renamed", []byte(`{"secret_key":"x"}`))
 	if got := strings.Join(fieldsOf(t, err), " "); got != "secret_key" {
@@ -490,9 +495,34 @@ func TestClosedStore(t *testing.T) {
 	}
 }
 
-// Readers always see one whole state while writers change it.
+// alone is a depot that notices two writes at once.
+type alone struct {
+	depot.Depot
+	writing   atomic.Int32
+	disturbed atomic.Bool
+}
+
+func (a *alone) write(f func() error) error {
+	if a.writing.Add(1) > 1 {
+		a.disturbed.Store(true)
+	}
+	defer a.writing.Add(-1)
+	return f()
+}
+
+func (a *alone) AddConfiguration(ctx context.Context, c depot.Configuration) error {
+	return a.write(func() error { return a.Depot.AddConfiguration(ctx, c) })
+}
+
+func (a *alone) SetConfiguration(ctx context.Context, c depot.Configuration, cause depot.EventType) error {
+	return a.write(func() error { return a.Depot.SetConfiguration(ctx, c, cause) })
+}
+
+// Readers always see one whole state while writers change it, one by one.
 func TestConcurrently(t *testing.T) {
-	s, _, _ := newSet(t)
+	c := clock.NewManual(begin)
+	d := &alone{Depot: openDepot(t, filepath.Join(t.TempDir(), "store"), c)}
+	s := load(t, d, c)
 	live, _ := add(t, s, "lab")
 	id := live.Record.ID
 	done := make(chan struct{})
@@ -517,9 +547,9 @@ func TestConcurrently(t *testing.T) {
 			}
 		})
 	}
-	for i := range 2 {
+	for i := range 4 {
 		writers.Go(func() {
-			for j := range 5 {
+			for j := range 4 {
 				if _, err := s.Change(t.Context(), id, fmt.Appendf(nil, `{"strict":%v}`, j%2 == 0)); err != nil {
 					t.Error(err)
 				}
@@ -535,8 +565,11 @@ func TestConcurrently(t *testing.T) {
 	writers.Wait()
 	close(done)
 	readers.Wait()
-	if got := len(s.List()); got != 11 {
-		t.Errorf("%d configurations, want 11", got)
+	if d.disturbed.Load() {
+		t.Error("two writers were at it at once")
+	}
+	if got := len(s.List()); got != 17 {
+		t.Errorf("%d configurations, want 17", got)
 	}
 }
 
