@@ -7,9 +7,11 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"path/filepath"
 	"reflect"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -48,7 +50,7 @@ func load(t *testing.T, d depot.Depot, c clock.Clock) *configuration.Set {
 func newSet(t *testing.T) (*configuration.Set, depot.Depot, *clock.Manual) {
 	t.Helper()
 	c := clock.NewManual(begin)
-	d := openDepot(t, t.TempDir(), c)
+	d := openDepot(t, filepath.Join(t.TempDir(), "store"), c)
 	return load(t, d, c), d, c
 }
 
@@ -223,6 +225,10 @@ func TestChange(t *testing.T) {
 	if got := strings.Join(fieldsOf(t, err), " "); got != "name validity_seconds" {
 		t.Errorf("problems with %q", got)
 	}
+	_, err = s.Change(t.Context(), "renamed", []byte(`{"validity_seconds":36028797018967568}`)) // 2^55 + an hour
+	if got := strings.Join(fieldsOf(t, err), " "); got != "validity_seconds" {
+		t.Errorf("seconds that overflow to an hour: problems with %q", got)
+	}
 	_, err = s.Change(t.Context(), "renamed", []byte(`{"secret_key":"x"}`))
 	if got := strings.Join(fieldsOf(t, err), " "); got != "secret_key" {
 		t.Errorf("problems with %q", got)
@@ -315,7 +321,7 @@ func TestRemove(t *testing.T) {
 }
 
 func TestLoadAgain(t *testing.T) {
-	dir, c := t.TempDir(), clock.NewManual(begin)
+	dir, c := filepath.Join(t.TempDir(), "store"), clock.NewManual(begin)
 	d := openDepot(t, dir, c)
 	s := load(t, d, c)
 	_, first := add(t, s, "lab")
@@ -350,7 +356,7 @@ func TestLoadAgain(t *testing.T) {
 // that it does not understand; it says which ones, all at once.
 func TestLoadRefuses(t *testing.T) {
 	c := clock.NewManual(begin)
-	d := openDepot(t, t.TempDir(), c)
+	d := openDepot(t, filepath.Join(t.TempDir(), "store"), c)
 	s := load(t, d, c)
 	good, _ := add(t, s, "good")
 	for i, change := range []func(*depot.Configuration){
@@ -409,7 +415,7 @@ func TestFailedWrites(t *testing.T) {
 	for _, happened := range []bool{false, true} {
 		t.Run(fmt.Sprintf("happened=%v", happened), func(t *testing.T) {
 			c := clock.NewManual(begin)
-			f := &faulty{Depot: openDepot(t, t.TempDir(), c)}
+			f := &faulty{Depot: openDepot(t, filepath.Join(t.TempDir(), "store"), c)}
 			s := load(t, f, c)
 			lab, _ := add(t, s, "lab")
 			add(t, s, "doomed")
@@ -489,9 +495,34 @@ func TestClosedStore(t *testing.T) {
 	}
 }
 
-// Readers always see one whole state while writers change it.
+// alone is a depot that notices two writes at once.
+type alone struct {
+	depot.Depot
+	writing   atomic.Int32
+	disturbed atomic.Bool
+}
+
+func (a *alone) write(f func() error) error {
+	if a.writing.Add(1) > 1 {
+		a.disturbed.Store(true)
+	}
+	defer a.writing.Add(-1)
+	return f()
+}
+
+func (a *alone) AddConfiguration(ctx context.Context, c depot.Configuration) error {
+	return a.write(func() error { return a.Depot.AddConfiguration(ctx, c) })
+}
+
+func (a *alone) SetConfiguration(ctx context.Context, c depot.Configuration, cause depot.EventType) error {
+	return a.write(func() error { return a.Depot.SetConfiguration(ctx, c, cause) })
+}
+
+// Readers always see one whole state while writers change it, one by one.
 func TestConcurrently(t *testing.T) {
-	s, _, _ := newSet(t)
+	c := clock.NewManual(begin)
+	d := &alone{Depot: openDepot(t, filepath.Join(t.TempDir(), "store"), c)}
+	s := load(t, d, c)
 	live, _ := add(t, s, "lab")
 	id := live.Record.ID
 	done := make(chan struct{})
@@ -516,9 +547,9 @@ func TestConcurrently(t *testing.T) {
 			}
 		})
 	}
-	for i := range 2 {
+	for i := range 4 {
 		writers.Go(func() {
-			for j := range 5 {
+			for j := range 4 {
 				if _, err := s.Change(t.Context(), id, fmt.Appendf(nil, `{"strict":%v}`, j%2 == 0)); err != nil {
 					t.Error(err)
 				}
@@ -534,8 +565,11 @@ func TestConcurrently(t *testing.T) {
 	writers.Wait()
 	close(done)
 	readers.Wait()
-	if got := len(s.List()); got != 11 {
-		t.Errorf("%d configurations, want 11", got)
+	if d.disturbed.Load() {
+		t.Error("two writers were at it at once")
+	}
+	if got := len(s.List()); got != 17 {
+		t.Errorf("%d configurations, want 17", got)
 	}
 }
 

@@ -4,11 +4,13 @@ import (
 	"bytes"
 	"crypto"
 	"crypto/rand"
+	"crypto/sha256"
 	"crypto/x509"
 	"strings"
 	"testing"
 
 	"understudy.example/understudy/scep/client"
+	"understudy.example/understudy/scep/client/craft"
 	"understudy.example/understudy/scep/internal/cms"
 )
 
@@ -220,4 +222,38 @@ func flipLast(raw []byte) []byte {
 func flipEnvelope(raw []byte) []byte {
 	raw[len(raw)/3] ^= 1
 	return raw
+}
+
+// TestReadReplyWantsSignedData takes no signature over another content type:
+// it could have been made for another purpose.
+func TestReadReplyWantsSignedData(t *testing.T) {
+	s := newServer(t)
+	request, p := exchangeFor(t, s, s.certificates())
+	message := craft.SignedData{
+		Digest: crypto.SHA256, Signer: s.ra, Key: raKey(), Certificates: [][]byte{s.ra.Raw},
+		Attributes: []craft.Attribute{
+			{Type: scepOID(2), Values: [][]byte{text(t, "3")}},
+			{Type: scepOID(3), Values: [][]byte{text(t, "3")}},
+			{Type: scepOID(5), Values: [][]byte{marshal(t, p.senderNonce)}},
+			{Type: scepOID(6), Values: [][]byte{marshal(t, p.recipientNonce)}},
+			{Type: scepOID(7), Values: [][]byte{text(t, p.transactionID)}},
+		},
+	}
+	raw, err := message.Encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := request.ReadReply(raw, today); err != nil {
+		t.Fatalf("unchanged: %v", err)
+	}
+	empty := sha256.Sum256(nil)
+	message.Replace = []craft.Attribute{
+		{Type: craft.OIDContentType, Values: [][]byte{marshal(t, craft.OIDSignedData)}},
+		{Type: craft.OIDMessageDigest, Values: [][]byte{craft.Octets(empty[:])}},
+	}
+	if raw, err = message.Encode(); err != nil {
+		t.Fatal(err)
+	}
+	_, err = request.ReadReply(raw, today)
+	wantError(t, err, "RFC 5652 §11.1")
 }

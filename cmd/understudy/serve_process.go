@@ -1,0 +1,57 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"understudy.example/understudy/cmd/understudy/internal/datadir"
+)
+
+// untilSignal returns a context that the first SIGINT or SIGTERM ends. The
+// second one ends the process at once; what was acknowledged is durable, and
+// the next start cleans up.
+func (a *app) untilSignal(p *plan) (context.Context, func()) {
+	ctx, cancel := context.WithCancel(context.Background())
+	signals := make(chan os.Signal, 2)
+	done := make(chan struct{})
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	go func() {
+		select {
+		case <-signals:
+			cancel()
+		case <-done:
+			return
+		}
+		select {
+		case <-signals:
+			a.note("Stopped at once.")
+			_ = datadir.Dir(p.flags.Data).Withdraw()
+			os.Exit(exitFailed)
+		case <-done:
+		}
+	}()
+	return ctx, func() {
+		signal.Stop(signals)
+		close(done)
+		cancel()
+	}
+}
+
+// toJournal says whether standard output ends in systemd's journal, which
+// keeps what it gets and shows it to a whole group: systemd then names its
+// device and inode in JOURNAL_STREAM (systemd.exec(5)).
+func (a *app) toJournal() bool {
+	file, ok := a.stdout.(*os.File)
+	if !ok || a.journal == "" {
+		return false
+	}
+	info, err := file.Stat()
+	if err != nil {
+		return false
+	}
+	stat, ok := info.Sys().(*syscall.Stat_t)
+	return ok && a.journal == fmt.Sprintf("%d:%d", stat.Dev, stat.Ino)
+}

@@ -1,0 +1,498 @@
+package scep_test
+
+import (
+	"bytes"
+	"crypto"
+	"crypto/rand"
+	"crypto/rsa"
+	"encoding/asn1"
+	"errors"
+	"fmt"
+	"io"
+	"math/big"
+	"slices"
+	"strings"
+	"testing"
+	"unicode/utf16"
+
+	"golang.org/x/crypto/cryptobyte"
+	cbasn1 "golang.org/x/crypto/cryptobyte/asn1"
+
+	"understudy.example/understudy/refusal"
+	"understudy.example/understudy/scep"
+	"understudy.example/understudy/scep/internal/cms"
+)
+
+// decoded returns the message around an envelope, decoded.
+func decoded(tb testing.TB, envelope []byte, changes ...func(*forgery)) *scep.Message {
+	tb.Helper()
+	f := forge(tb, envelope)
+	for _, change := range changes {
+		change(f)
+	}
+	m, err := scep.Decode(f.der(tb), options())
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return m
+}
+
+// enveloped returns an honest envelope around content.
+func enveloped(tb testing.TB, content []byte) []byte {
+	tb.Helper()
+	der, err := cms.Envelope(rand.Reader, content, cms.AES128CBC, recipient(tb).Certificate)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return der
+}
+
+// Case 33: the ciphers of clients.
+func TestOpen(t *testing.T) {
+	r := recipient(t)
+	for _, c := range []cms.Cipher{cms.AES128CBC, cms.AES256CBC, cms.TripleDESCBC} {
+		t.Run(c.String(), func(t *testing.T) {
+			m := decoded(t, honestEnvelope(t, r, c))
+			e, err := m.Open([]scep.Recipient{r}, options())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if e.ChallengePassword.Reveal() != "secret" || !e.SignerKeyIsCSRKey || len(e.Warnings) > 0 {
+				t.Errorf("password %q, signer's key %v, warnings %q", e.ChallengePassword.Reveal(), e.SignerKeyIsCSRKey, e.Warnings)
+			}
+			if e.CSR.Subject.CommonName != "C02TESTSERIAL" || m.Cipher() != c.String() {
+				t.Errorf("subject %v, cipher %s", e.CSR.Subject, m.Cipher())
+			}
+		})
+	}
+}
+
+// Open says whose key signed and leaves it to others what that means (A18,
+// A20).
+func TestOpenReportsForeignSigner(t *testing.T) {
+	r := recipient(t)
+	m := decoded(t, enveloped(t, csr(t, "other", passwordText("secret"))))
+	e, err := m.Open([]scep.Recipient{r}, options())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if e.SignerKeyIsCSRKey {
+		t.Error("the signer's key is taken for the CSR's")
+	}
+}
+
+// Case 46: OAEP. Unknown parameters are named.
+func TestOpenOAEP(t *testing.T) {
+	r := recipient(t)
+	oaep := asn1.ObjectIdentifier{1, 2, 840, 113549, 1, 1, 7}
+	mgf1 := func(h crypto.Hash) []byte {
+		return sequence(oid(1, 2, 840, 113549, 1, 1, 8), algorithm(cms.DigestOID(h)))
+	}
+	params := func(hash, mgf crypto.Hash, more ...[]byte) []byte {
+		parts := [][]byte{element(context0, algorithm(cms.DigestOID(hash))), element(cbasn1.Tag(0xa1), mgf1(mgf))}
+		return sequence(append(parts, more...)...)
+	}
+	label := func(text string) []byte {
+		return element(cbasn1.Tag(0xa2), sequence(oid(1, 2, 840, 113549, 1, 1, 9), octets(text)))
+	}
+	for _, test := range []struct {
+		name      string
+		params    []byte
+		hash, mgf crypto.Hash
+		reason    refusal.Reason
+	}{
+		{"no parameters", nil, crypto.SHA1, crypto.SHA1, ""},
+		{"default parameters", sequence(), crypto.SHA1, crypto.SHA1, ""},
+		{"SHA-256", params(crypto.SHA256, crypto.SHA256), crypto.SHA256, crypto.SHA256, ""},
+		{"SHA-256 with MGF1 over SHA-1", params(crypto.SHA256, crypto.SHA1), crypto.SHA256, crypto.SHA1, ""},
+		{"empty label", params(crypto.SHA1, crypto.SHA1, label("")), crypto.SHA1, crypto.SHA1, ""},
+		{"a label", params(crypto.SHA1, crypto.SHA1, label("x")), crypto.SHA1, crypto.SHA1, refusal.UnsupportedAlgorithm},
+		{"SHA-512", params(crypto.SHA512, crypto.SHA512), crypto.SHA512, crypto.SHA512, refusal.UnsupportedAlgorithm},
+		{"other than said", params(crypto.SHA256, crypto.SHA256), crypto.SHA1, crypto.SHA1, refusal.NotDecryptable},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			content := csr(t, "client")
+			f, key := forgeEnvelope(t, r.Certificate, cms.AES128CBC, content, pad(cms.AES128CBC, content))
+			encrypted, err := rsa.EncryptOAEPWithOptions(rand.Reader, r.Certificate.PublicKey.(*rsa.PublicKey), key,
+				&rsa.OAEPOptions{Hash: test.hash, MGFHash: test.mgf})
+			if err != nil {
+				t.Fatal(err)
+			}
+			f.recipients = [][]byte{recipientInfo(issuerAndSerial(r.Certificate), sequence(oid(oaep...), test.params), encrypted)}
+			_, err = decoded(t, f.der()).Open([]scep.Recipient{r}, options())
+			switch {
+			case test.reason == "" && err != nil:
+				t.Error(err)
+			case test.reason != "":
+				info := scep.BadMessageCheck
+				if test.reason == refusal.UnsupportedAlgorithm {
+					info = scep.BadAlg
+				}
+				wantRefusal(t, err, test.reason, info)
+			}
+		})
+	}
+}
+
+// The uniform refusal (cases 30 and 69, A37, A42) and the exceptions to it.
+func TestOpenRefuses(t *testing.T) {
+	r := recipient(t)
+	honestCSR := csr(t, "client", passwordText("secret"))
+	padding := pad(cms.AES128CBC, honestCSR)
+	forged := func(content, padding []byte, change func(*forgedEnvelope)) []byte {
+		f, _ := forgeEnvelope(t, r.Certificate, cms.AES128CBC, content, padding)
+		change(f)
+		return f.der()
+	}
+	same := func(*forgedEnvelope) {}
+	wrongAlgorithm := func(id ...int) func(*forgedEnvelope) {
+		return func(f *forgedEnvelope) { f.cipherOID = id }
+	}
+	ra := r.Certificate
+	badCSR := bytes.Clone(honestCSR)
+	badCSR[len(badCSR)-9] ^= 1
+	for _, test := range []struct {
+		name     string
+		envelope []byte
+		reason   refusal.Reason
+		info     scep.FailInfo
+	}{
+		{"nothing", nil, refusal.NotDecryptable, "1"},
+		{"garbage", []byte("garbage"), refusal.NotDecryptable, "1"},
+		{"nested too deeply", nested(25), refusal.NotDecryptable, "1"},
+		{"A30: empty SEQUENCE", sequence(), refusal.NotDecryptable, "1"},
+		{"A30: empty EnvelopedData", sequence(oid(cms.OIDEnvelopedData...), element(context0, sequence())), refusal.NotDecryptable, "1"},
+		{"A30: no recipients", forged(honestCSR, padding, func(f *forgedEnvelope) { f.recipients = nil }), refusal.NotDecryptable, "1"},
+		{"A42: SignedData", forge(t, nil).der(t), refusal.NotDecryptable, "1"},
+		{"A42: data", sequence(oid(cms.OIDData...), element(context0, octets("x"))), refusal.NotDecryptable, "1"},
+		{"A42: EnvelopedData within", enveloped(t, enveloped(t, honestCSR)), refusal.NotDecryptable, "1"},
+		{"encrypted content is not id-data", forged(honestCSR, padding, func(f *forgedEnvelope) { f.innerType = cms.OIDSignedData }), refusal.NotDecryptable, "1"},
+
+		{"A38: five recipients", forged(honestCSR, padding, func(f *forgedEnvelope) { f.recipients = slices.Repeat(f.recipients, 5) }), refusal.NotDecryptable, "1"},
+		{"A38: for somebody else", honestEnvelope(t, scep.Recipient{Certificate: certificate(t, "other", "Other CA", 7)}, cms.AES128CBC), refusal.NotDecryptable, "1"},
+		{"A38: another serial", honestEnvelope(t, scep.Recipient{Certificate: certificate(t, "ra", "RA", 8)}, cms.AES128CBC), refusal.NotDecryptable, "1"},
+		{"our name, another key", honestEnvelope(t, scep.Recipient{Certificate: certificate(t, "other", "RA", 7)}, cms.AES128CBC), refusal.NotDecryptable, "1"},
+
+		{"A37: content key too long", forged(honestCSR, padding, func(f *forgedEnvelope) {
+			f.recipients = [][]byte{transport(t, ra, bytes.Repeat([]byte{0x42}, 24))}
+		}), refusal.NotDecryptable, "1"},
+		{"A37: content key too short", forged(honestCSR, padding, func(f *forgedEnvelope) {
+			f.recipients = [][]byte{transport(t, ra, bytes.Repeat([]byte{0x42}, 8))}
+		}), refusal.NotDecryptable, "1"},
+		{"A37: RSA padding wrong", rsaKey(t, honestCSR, append([]byte{0, 3}, bytes.Repeat([]byte{9}, 254)...)), refusal.NotDecryptable, "1"},
+		{"A37: encrypted key empty", encryptedKey(t, honestCSR, nil), refusal.NotDecryptable, "1"},
+		{"A37: encrypted key one byte short", encryptedKey(t, honestCSR, make([]byte, 255)), refusal.NotDecryptable, "1"},
+		{"A37: encrypted key one byte long", encryptedKey(t, honestCSR, make([]byte, 257)), refusal.NotDecryptable, "1"},
+		{"A37: encrypted key above the modulus", encryptedKey(t, honestCSR, bytes.Repeat([]byte{0xff}, 256)), refusal.NotDecryptable, "1"},
+
+		{"case 69: no ciphertext", forged(honestCSR, padding, func(f *forgedEnvelope) { f.ciphertext = nil }), refusal.NotDecryptable, "1"},
+		{"case 69: no whole blocks", forged(honestCSR, padding, func(f *forgedEnvelope) { f.ciphertext = f.ciphertext[:len(f.ciphertext)-1] }), refusal.NotDecryptable, "1"},
+		{"A37: IV too short", forged(honestCSR, padding, func(f *forgedEnvelope) { f.iv = f.iv[:8] }), refusal.NotDecryptable, "1"},
+		{"A37: IV empty", forged(honestCSR, padding, func(f *forgedEnvelope) { f.iv = nil }), refusal.NotDecryptable, "1"},
+		{"A37: IV wrong", forged(honestCSR, padding, func(f *forgedEnvelope) { f.iv[0] ^= 0x10 }), refusal.NotDecryptable, "1"},
+		{"case 69: padding of 0", forged(full(honestCSR), make([]byte, 16), same), refusal.NotDecryptable, "1"},
+		{"case 69: padding of 17", forged(full(honestCSR), bytes.Repeat([]byte{17}, 16), same), refusal.NotDecryptable, "1"},
+		{"case 69: padding of 255", forged(full(honestCSR), bytes.Repeat([]byte{255}, 16), same), refusal.NotDecryptable, "1"},
+		{"A37: padding bytes differ", forged(honestCSR, differ(padding), same), refusal.NotDecryptable, "1"},
+		{"A37: nothing but padding", forged(nil, bytes.Repeat([]byte{16}, 16), same), refusal.NotDecryptable, "1"},
+
+		{"A37: content is no ASN.1", enveloped(t, []byte("no ASN.1")), refusal.NotDecryptable, "1"},
+		{"content nested too deeply", enveloped(t, nested(25)), refusal.NotDecryptable, "1"},
+		{"content with a trailing byte", enveloped(t, append(bytes.Clone(honestCSR), 0)), refusal.NotDecryptable, "1"},
+		{"content is a certificate", enveloped(t, ra.Raw), refusal.NotDecryptable, "1"},
+		{"case 28, A19: signature of the CSR wrong", enveloped(t, badCSR), refusal.NotDecryptable, "1"},
+		{"case 28, A19: CSR signed by another key", enveloped(t, csrSigned(t, "other", "client", 0)), refusal.NotDecryptable, "1"},
+		{"A43: extensions twice", enveloped(t, csr(t, "client", extensions(t), extensions(t))), refusal.NotDecryptable, "1"},
+
+		// What everybody can see.
+		{"case 31, A39: DES", forged(honestCSR, padding, wrongAlgorithm(1, 3, 14, 3, 2, 7)), refusal.UnsupportedAlgorithm, "0"},
+		{"case 31, A39: RC2", forged(honestCSR, padding, wrongAlgorithm(1, 2, 840, 113549, 3, 2)), refusal.UnsupportedAlgorithm, "0"},
+		{"case 31, A39: AES-192", forged(honestCSR, padding, wrongAlgorithm(2, 16, 840, 1, 101, 3, 4, 1, 22)), refusal.UnsupportedAlgorithm, "0"},
+		{"A39: GCM", forged(honestCSR, padding, wrongAlgorithm(2, 16, 840, 1, 101, 3, 4, 1, 6)), refusal.UnsupportedAlgorithm, "0"},
+		{"A39: unknown", forged(honestCSR, padding, wrongAlgorithm(1, 2, 3)), refusal.UnsupportedAlgorithm, "0"},
+		{"case 31: AuthEnvelopedData", forged(honestCSR, padding, func(f *forgedEnvelope) {
+			f.contentType = asn1.ObjectIdentifier{1, 2, 840, 113549, 1, 9, 16, 1, 23}
+		}), refusal.UnsupportedAlgorithm, "0"},
+		{"unknown key transport", forged(honestCSR, padding, func(f *forgedEnvelope) {
+			f.recipients = [][]byte{recipientInfo(issuerAndSerial(ra), algorithm(asn1.ObjectIdentifier{1, 2, 3}), []byte("x"))}
+		}), refusal.UnsupportedAlgorithm, "0"},
+		{"A43: too large", enveloped(t, csr(t, "client", sequence(oid(1, 2, 3), setOf(octets(strings.Repeat("x", 33<<10)))))), refusal.BadMessage, "2"},
+
+		// What only the sender of the CSR can learn.
+		{"A41: EC key", enveloped(t, csr(t, "p256")), refusal.UnsupportedAlgorithm, "0"},
+		{"A41: RSA 1024", enveloped(t, csr(t, "rsa1024")), refusal.KeyRejected, "2"},
+		{"A41: RSA 3072", enveloped(t, csr(t, "rsa3072")), refusal.KeyRejected, "2"},
+		{"A41: exponent 3", enveloped(t, csr(t, "exponent3")), refusal.KeyRejected, "2"},
+		{"A43: negative version", enveloped(t, csrSigned(t, "client", "client", -1)), refusal.BadMessage, "2"},
+		{"A13: two challenges", enveloped(t, csr(t, "client", passwordText("wrong"), passwordText("secret"))), refusal.BadMessage, "2"},
+		{"A13: the same challenge twice", enveloped(t, csr(t, "client", passwordText("secret"), passwordText("secret"))), refusal.BadMessage, "2"},
+		{"A13: two values", enveloped(t, csr(t, "client", password(printableText("wrong"), printableText("secret")))), refusal.BadMessage, "2"},
+		{"A30: no value", enveloped(t, csr(t, "client", password())), refusal.BadMessage, "2"},
+		{"A04: wrong type", enveloped(t, csr(t, "client", password(integer(4711)))), refusal.BadMessage, "2"},
+		{"A04: invalid UTF-8", enveloped(t, csr(t, "client", password(element(utf8Tag, []byte{0xff})))), refusal.BadMessage, "2"},
+		{"A04: odd BMPString", enveloped(t, csr(t, "client", password(element(cbasn1.Tag(30), []byte("abc"))))), refusal.BadMessage, "2"},
+		{"A04: over 8 KiB", enveloped(t, csr(t, "client", passwordText(strings.Repeat("x", 8<<10)))), refusal.BadMessage, "2"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			m := decoded(t, test.envelope)
+			e, err := m.Open([]scep.Recipient{r}, options())
+			if e != nil {
+				t.Error("an enrolment comes with the refusal")
+			}
+			wantRefusal(t, err, test.reason, test.info)
+			if refused, _ := refusal.Of(err); test.reason == refusal.NotDecryptable && refused.Text != "" {
+				t.Errorf("the client is told %q", refused.Text)
+			}
+		})
+	}
+}
+
+// full returns content cut to whole blocks, so that a test's padding starts at
+// the last block.
+func full(content []byte) []byte { return content[:len(content)/16*16] }
+
+func differ(padding []byte) []byte {
+	wrong := bytes.Clone(padding)
+	wrong = append(wrong, bytes.Repeat([]byte{16}, 16)...)
+	wrong[len(wrong)-16] = 15
+	return wrong
+}
+
+// encryptedKey returns an envelope with this as the encrypted key.
+func encryptedKey(tb testing.TB, content, encrypted []byte) []byte {
+	ra := recipient(tb).Certificate
+	f, _ := forgeEnvelope(tb, ra, cms.AES128CBC, content, pad(cms.AES128CBC, content))
+	f.recipients = [][]byte{recipientInfo(issuerAndSerial(ra), algorithm(cms.OIDRSAEncryption), encrypted)}
+	return f.der()
+}
+
+// rsaKey returns an envelope whose encrypted key decrypts to this block.
+func rsaKey(tb testing.TB, content, block []byte) []byte {
+	public := recipient(tb).Certificate.PublicKey.(*rsa.PublicKey)
+	c := new(big.Int).Exp(new(big.Int).SetBytes(block), big.NewInt(int64(public.E)), public.N)
+	return encryptedKey(tb, content, c.FillBytes(make([]byte, public.Size())))
+}
+
+// extensions returns an extensionRequest with one extension twice.
+func extensions(tb testing.TB) []byte {
+	usage := sequence(oid(2, 5, 29, 15), octets("\x03\x02\x05\xa0"))
+	return sequence(oid(1, 2, 840, 113549, 1, 9, 14), setOf(sequence(usage, usage)))
+}
+
+// A38: the ways to name a recipient.
+func TestOpenFindsRecipient(t *testing.T) {
+	r := recipient(t)
+	stranger := certificate(t, "other", "Stranger", 9)
+	content := csr(t, "client")
+	strict := options()
+	strict.Strict = true
+	reencoded := rawName(cbasn1.UTF8String, "RA")
+	if bytes.Equal(reencoded, r.Certificate.RawIssuer) {
+		t.Fatal("the issuer is not encoded otherwise")
+	}
+	skid := element(primitive, r.Certificate.SubjectKeyId)
+	by := func(id []byte) func(*forgedEnvelope, []byte) {
+		return func(f *forgedEnvelope, key []byte) {
+			info := transport(t, r.Certificate, key)
+			s := cryptobyte.String(info)
+			var body, skipped, rest cryptobyte.String
+			var tag cbasn1.Tag
+			s.ReadASN1(&body, cbasn1.SEQUENCE)
+			body.ReadAnyASN1Element(&skipped, &tag)
+			body.ReadAnyASN1Element(&rest, &tag)
+			f.recipients = [][]byte{sequence(skipped, id, body)}
+		}
+	}
+	for _, test := range []struct {
+		name    string
+		change  func(*forgedEnvelope, []byte)
+		options scep.Options
+		found   bool
+	}{
+		{"issuer and serial", func(*forgedEnvelope, []byte) {}, strict, true},
+		{"subject key identifier", by(skid), options(), true},
+		{"empty subject key identifier", by(element(primitive)), options(), false},
+		{"another subject key identifier", by(element(primitive, []byte("x"))), options(), false},
+		{"issuer encoded otherwise", by(sequence(reencoded, integer(7))), options(), true},
+		{"issuer encoded otherwise, strict", by(sequence(reencoded, integer(7))), strict, false},
+		{"issuer as BMPString", by(sequence(rawName(cbasn1.Tag(30), "\x00R\x00A"), integer(7))), options(), true},
+		{"another issuer", by(sequence(rawName(utf8Tag, "RB"), integer(7))), options(), false},
+		{"issuer in other case", by(sequence(rawName(utf8Tag, "ra"), integer(7))), options(), false},
+		{"no issuer", by(sequence(sequence(), integer(7))), options(), false},
+		{"second of two", func(f *forgedEnvelope, key []byte) {
+			f.recipients = slices.Insert(f.recipients, 0, transport(t, stranger, key))
+		}, options(), true},
+		{"first of four", func(f *forgedEnvelope, key []byte) {
+			for range 3 {
+				f.recipients = append(f.recipients, transport(t, stranger, key))
+			}
+		}, options(), true},
+		{"beside a password recipient", func(f *forgedEnvelope, key []byte) {
+			f.recipients = append(f.recipients, element(cbasn1.Tag(0xa3), integer(0)))
+		}, options(), true},
+		{"beside a stranger with unknown key transport", func(f *forgedEnvelope, key []byte) {
+			f.recipients = append(f.recipients, recipientInfo(issuerAndSerial(stranger), algorithm(oidMD5), []byte("x")))
+		}, options(), true},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			f, key := forgeEnvelope(t, r.Certificate, cms.AES128CBC, content, pad(cms.AES128CBC, content))
+			test.change(f, key)
+			_, err := decoded(t, f.der()).Open([]scep.Recipient{r}, test.options)
+			if test.found {
+				if err != nil {
+					t.Error(err)
+				}
+				return
+			}
+			wantRefusal(t, err, refusal.NotDecryptable, scep.BadMessageCheck)
+		})
+	}
+}
+
+func rawName(tag cbasn1.Tag, text string) []byte {
+	return sequence(setOf(sequence(oid(2, 5, 4, 3), element(tag, []byte(text)))))
+}
+
+// A retired RA still reads what is addressed to it.
+func TestOpenWithRetiredRecipient(t *testing.T) {
+	current := recipient(t)
+	retired := scep.Recipient{Certificate: certificate(t, "other", "Old RA", 3), Key: loadKey(t, "other").(*rsa.PrivateKey)}
+	m := decoded(t, honestEnvelope(t, retired, cms.AES128CBC))
+	if _, err := m.Open([]scep.Recipient{current, retired}, options()); err != nil {
+		t.Error(err)
+	}
+	if _, err := m.Open(nil, options()); err == nil {
+		t.Error("opened without a key")
+	} else if _, ok := refusal.Of(err); ok {
+		t.Errorf("having no key is the client's fault: %v", err)
+	}
+}
+
+// Case 51: the encodings of a challengePassword.
+func TestOpenChallengePassword(t *testing.T) {
+	bmp := func(s string) []byte {
+		var b []byte
+		for _, u := range utf16.Encode([]rune(s)) {
+			b = append(b, byte(u>>8), byte(u))
+		}
+		return b
+	}
+	r := recipient(t)
+	for _, test := range []struct {
+		name  string
+		value []byte
+		want  string
+	}{
+		{"UTF8String", element(utf8Tag, []byte("gehe€im")), "gehe€im"},
+		{"PrintableString", printableText("secret"), "secret"},
+		{"BMPString", element(cbasn1.Tag(30), bmp("gehe€im😀")), "gehe€im😀"},
+		{"T61String", element(cbasn1.T61String, []byte("gr\xfc\xdf")), "grüß"},
+		{"IA5String", element(cbasn1.IA5String, []byte("a@b")), "a@b"},
+		{"empty", printableText(""), ""},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			m := decoded(t, enveloped(t, csr(t, "client", password(test.value))))
+			e, err := m.Open([]scep.Recipient{r}, options())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := e.ChallengePassword.Reveal(); got != test.want || e.ChallengePassword.Empty() != (test.want == "") {
+				t.Errorf("password = %q, want %q", got, test.want)
+			}
+		})
+	}
+}
+
+// A module that ignores SessionKeyLen: errors and wrong lengths must end in the
+// uniform refusal, not in another one.
+func TestOpenWithForeignDecrypter(t *testing.T) {
+	r := recipient(t)
+	key := r.Key
+	for _, test := range []struct {
+		name    string
+		decrypt func() ([]byte, error)
+	}{
+		{"error", func() ([]byte, error) { return nil, errors.New("module: bad padding") }},
+		{"nothing", func() ([]byte, error) { return nil, nil }},
+		{"too long", func() ([]byte, error) { return make([]byte, 17), nil }},
+		{"panic", func() ([]byte, error) { panic("module") }},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			r.Key = module{key, test.decrypt}
+			_, err := decoded(t, honestEnvelope(t, r, cms.AES128CBC)).Open([]scep.Recipient{r}, options())
+			refused, ok := refusal.Of(err)
+			if !ok || refused.Reason != refusal.NotDecryptable {
+				t.Errorf("error = %v", err)
+			}
+			var p *scep.PanicError
+			if errors.As(err, &p) != (test.name == "panic") {
+				t.Errorf("panic = %v", p)
+			}
+		})
+	}
+}
+
+type module struct {
+	scep.Key
+	decrypt func() ([]byte, error)
+}
+
+func (m module) Decrypt(io.Reader, []byte, crypto.DecrypterOpts) ([]byte, error) { return m.decrypt() }
+
+// When the random source is dry, the server is at fault and not the client.
+func TestOpenWithoutRandom(t *testing.T) {
+	r := recipient(t)
+	r.Random = strings.NewReader("")
+	_, err := decoded(t, honestEnvelope(t, r, cms.AES128CBC)).Open([]scep.Recipient{r}, options())
+	if _, ok := refusal.Of(err); err == nil || ok {
+		t.Errorf("error = %v, want an internal one", err)
+	}
+}
+
+func TestOpenQuery(t *testing.T) {
+	r := recipient(t)
+	name, other := rawName(utf8Tag, "CA"), rawName(utf8Tag, "Device")
+	for _, test := range []struct {
+		messageType string
+		content     []byte
+		ok          bool
+	}{
+		{"20", sequence(name, other), true},
+		{"20", toIndefinite(t, sequence(name, other)), true},
+		{"20", sequence(name), false},
+		{"20", sequence(name, integer(5)), false},
+		{"21", sequence(name, integer(5)), true},
+		{"22", sequence(name, integer(5)), true},
+		{"22", sequence(name, other), false},
+		{"21", sequence(name, integer(5), integer(6)), false},
+		{"21", sequence(), false},
+		{"21", []byte("x"), false},
+	} {
+		t.Run(fmt.Sprintf("%s %x", test.messageType, test.content), func(t *testing.T) {
+			m := decoded(t, enveloped(t, test.content), messageType(test.messageType))
+			q, err := m.OpenQuery([]scep.Recipient{r}, options())
+			if !test.ok {
+				wantRefusal(t, err, refusal.NotDecryptable, scep.BadMessageCheck)
+				return
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !bytes.Equal(q.Issuer, name) {
+				t.Errorf("issuer = %x", q.Issuer)
+			}
+			if test.messageType == "20" && !bytes.Equal(q.Subject, other) || test.messageType != "20" && q.SerialNumber.Int64() != 5 {
+				t.Errorf("query = %+v", q)
+			}
+		})
+	}
+}
+
+// Each message type has its own way of being opened.
+func TestOpenOfAnotherType(t *testing.T) {
+	r := recipient(t)
+	_, err := decoded(t, nil, messageType("20")).Open([]scep.Recipient{r}, options())
+	wantRefusal(t, err, refusal.UnsupportedOperation, scep.BadRequest)
+	_, err = decoded(t, nil).OpenQuery([]scep.Recipient{r}, options())
+	wantRefusal(t, err, refusal.UnsupportedOperation, scep.BadRequest)
+}
