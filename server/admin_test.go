@@ -344,9 +344,9 @@ func TestCertificateLists(t *testing.T) {
 		"?configuration=default":                                                                newest,
 		"?configuration=" + h.live.Record.ID:                                                    newest,
 		"?configuration=default&order=not_after":                                                serials,
-		"?configuration=default&device=serial:C02XSERIAL2":                                          {serials[2]},
-		"?configuration=default&transaction=TX-C02XSERIAL3":                                         {serials[3]},
-		"?configuration=other&transaction=TX-C02XSERIAL3":                                           nil,
+		"?configuration=default&device=serial:C02XSERIAL2":                                      {serials[2]},
+		"?configuration=default&transaction=TX-C02XSERIAL3":                                     {serials[3]},
+		"?configuration=other&transaction=TX-C02XSERIAL3":                                       nil,
 		"?configuration=default&not_after_to=2000-01-01T00:00:00Z":                              nil,
 		"?configuration=default&not_after_from=" + h.live.Record.CreatedAt.Format(time.RFC3339): newest,
 	} {
