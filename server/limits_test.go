@@ -101,19 +101,21 @@ func TestRateLimitOfConfiguration(t *testing.T) {
 
 // Buckets of clients that were not seen for long are given up for new ones.
 func TestRateLimitIsBounded(t *testing.T) {
-	h := open(t, limited(500))
-	for range 500 {
-		h.from("2001:db8::1", "/scep")
-	}
-	if got := h.from("2001:db8::1", "/scep").status; got != 429 {
-		t.Fatalf("%d before the flood", got)
-	}
-	for i := range 40_000 {
-		h.from(fmt.Sprintf("2001:db9:%x:%x::1", i>>8, i&0xff), "/scep")
-	}
-	if got := h.from("2001:db8::1", "/scep").status; got != 400 {
-		t.Errorf("%d: 40 000 clients later the bucket is still there", got)
-	}
+	synctest.Test(t, func(t *testing.T) { // the time stands still
+		h := open(t, limited(500))
+		for range 500 {
+			h.from("2001:db8::1", "/scep")
+		}
+		if got := h.from("2001:db8::1", "/scep").status; got != 429 {
+			t.Fatalf("%d before the flood", got)
+		}
+		for i := range 40_000 {
+			h.from(fmt.Sprintf("2001:db9:%x:%x::1", i>>8, i&0xff), "/scep")
+		}
+		if got := h.from("2001:db8::1", "/scep").status; got != 400 {
+			t.Errorf("%d: 40 000 clients later the bucket is still there", got)
+		}
+	})
 }
 
 func TestRateLimitOutOfRange(t *testing.T) {
