@@ -294,8 +294,8 @@ func commitWith(commit func(ctx context.Context, i depot.Issuance) (depot.Identi
 	}
 }
 
-// zeros is n bytes that are not a message.
-func zeros(n int) io.Reader { return io.LimitReader(endless{}, int64(n)) }
+// zeroBytes is n bytes that are not a message.
+func zeroBytes(n int) io.Reader { return io.LimitReader(endless{}, int64(n)) }
 
 type endless struct{}
 
