@@ -91,7 +91,7 @@ func (m *certmonger) startDaemon(t *testing.T) {
 		stdin.Close()
 		c.Wait()
 		// Its helpers may outlive it by a moment, and write.
-		for deadline := time.Now().Add(clientLimit); os.RemoveAll(filepath.Join(m.dir, "requests")) != nil && time.Now().Before(deadline); {
+		for deadline := time.Now().Add(clientLimit); os.RemoveAll(m.dir) != nil && time.Now().Before(deadline); {
 			time.Sleep(50 * time.Millisecond)
 		}
 		if t.Failed() {
