@@ -5,6 +5,7 @@ import (
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/elliptic"
+	"crypto/rand"
 	"crypto/rsa"
 	"crypto/sha256"
 	"crypto/x509"
@@ -78,6 +79,8 @@ func TestKeys(t *testing.T) { // A41
 		n := new(big.Int).Quo(good, big.NewInt(prime))
 		return n.Mul(withoutSmallFactors(n, big.NewInt(1)), big.NewInt(prime))
 	}
+	p224, err := ecdsa.GenerateKey(elliptic.P224(), rand.Reader)
+	must(t, err)
 	const keyRejected, unsupported = refusal.KeyRejected, refusal.UnsupportedAlgorithm
 	for _, tt := range []struct {
 		name   string
@@ -106,7 +109,7 @@ func TestKeys(t *testing.T) { // A41
 		{"divided by 3", &rsa.PublicKey{N: times(3), E: 65537}, nil, keyRejected, "divided by 3"},
 		{"divided by 1021", &rsa.PublicKey{N: times(1021), E: 65537}, nil, keyRejected, "divided by 1021"},
 		{"ROCA", &rsa.PublicKey{N: rocaModulus(), E: 65537}, nil, keyRejected, "ROCA"},
-		{"P-224", &ecdsa.PublicKey{Curve: elliptic.P224(), X: elliptic.P224().Params().Gx, Y: elliptic.P224().Params().Gy}, nil, unsupported, "type"},
+		{"P-224", p224.Public(), nil, unsupported, "type"},
 		{"P-256", testKey(t, "device-p256").Public(), nil, unsupported, "type"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
