@@ -314,8 +314,8 @@ func commitWith(commit func(ctx context.Context, i depot.Issuance) (depot.Identi
 	}
 }
 
-// zeroBytes is n bytes that are not a message.
-func zeroBytes(n int) io.Reader { return io.LimitReader(endless{}, int64(n)) }
+// nothings is n bytes that are not a message.
+func nothings(n int) io.Reader { return io.LimitReader(endless{}, int64(n)) }
 
 type endless struct{}
 
