@@ -251,10 +251,10 @@ func TestLargeBodiesAreBounded(t *testing.T) {
 			go func() { answers <- do(h.Public(), post(&stalling{left: 20_000, goOn: goOn})) }()
 		}
 		synctest.Wait()
-		if a := do(h.Public(), post(zeros(20_000))); a.status != 503 || a.header.Get("Retry-After") == "" {
+		if a := do(h.Public(), post(zeroBytes(20_000))); a.status != 503 || a.header.Get("Retry-After") == "" {
 			t.Errorf("one large body too many: %d", a.status)
 		}
-		if a := do(h.Public(), post(zeros(10_000))); a.status != 400 {
+		if a := do(h.Public(), post(zeroBytes(10_000))); a.status != 400 {
 			t.Errorf("an ordinary body: %d", a.status)
 		}
 		close(goOn)
@@ -263,7 +263,7 @@ func TestLargeBodiesAreBounded(t *testing.T) {
 				t.Fatalf("a slow one got %d", a.status)
 			}
 		}
-		if a := do(h.Public(), post(zeros(20_000))); a.status != 400 {
+		if a := do(h.Public(), post(zeroBytes(20_000))); a.status != 400 {
 			t.Errorf("afterwards: %d", a.status)
 		}
 	})
