@@ -3,6 +3,7 @@ package scep_test
 import (
 	"bytes"
 	"crypto"
+	_ "crypto/md5" // for a CSR that is refused
 	"crypto/rand"
 	"crypto/rsa"
 	"encoding/asn1"
@@ -400,6 +401,99 @@ func TestOpenChallengePassword(t *testing.T) {
 				t.Errorf("password = %q, want %q", got, test.want)
 			}
 		})
+	}
+}
+
+// Case 45: openssl cms -stream and Apple send the ciphertext in pieces.
+func TestOpenCiphertextInPieces(t *testing.T) {
+	r := recipient(t)
+	content := csr(t, "client", passwordText("secret"))
+	f, _ := forgeEnvelope(t, r.Certificate, cms.AES128CBC, content, pad(cms.AES128CBC, content))
+	whole := element(primitive, f.ciphertext)
+	for name, test := range map[string]struct {
+		pieces []byte
+		ok     bool
+	}{
+		"definite":   {element(context0, octets(string(f.ciphertext[:7])), octets(string(f.ciphertext[7:]))), true},
+		"indefinite": {slices.Concat([]byte{0xa0, 0x80}, octets(string(f.ciphertext[:7])), octets(string(f.ciphertext[7:])), []byte{0, 0}), true},
+		"no strings": {element(context0, integer(1)), false},
+		"none":       {element(context0), false},
+	} {
+		inner := sequence(oid(cms.OIDData...), sequence(oid(f.cipherOID...), element(cbasn1.OCTET_STRING, f.iv)), test.pieces)
+		envelope := sequence(oid(cms.OIDEnvelopedData...), element(context0, sequence(integer(0), setOf(f.recipients...), inner)))
+		if bytes.Contains(envelope, whole) {
+			t.Fatal("the ciphertext is whole")
+		}
+		e, err := decoded(t, envelope).Open([]scep.Recipient{r}, options())
+		if !test.ok {
+			wantRefusal(t, err, refusal.NotDecryptable, scep.BadMessageCheck)
+			continue
+		}
+		if err != nil || e.ChallengePassword.Reveal() != "secret" {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// The digest in a CSR's signature is under the same policy as the message's.
+func TestOpenCSRDigest(t *testing.T) {
+	r := recipient(t)
+	noSHA1 := options()
+	noSHA1.AllowSHA1 = false
+	resigned := func(h crypto.Hash, last int) []byte {
+		s := cryptobyte.String(csr(t, "client"))
+		var body, info cryptobyte.String
+		s.ReadASN1(&body, cbasn1.SEQUENCE)
+		body.ReadASN1Element(&info, cbasn1.SEQUENCE)
+		digest := h.New()
+		digest.Write(info)
+		signature, err := loadKey(t, "client").Sign(rand.Reader, digest.Sum(nil), h)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return sequence(info, algorithm(asn1.ObjectIdentifier{1, 2, 840, 113549, 1, 1, last}), element(cbasn1.BIT_STRING, []byte{0}, signature))
+	}
+	for _, test := range []struct {
+		csr     []byte
+		options scep.Options
+		warning string
+		refused bool
+	}{
+		{resigned(crypto.SHA1, 5), options(), scep.WarnCSRSHA1, false},
+		{resigned(crypto.SHA1, 5), noSHA1, "", true},
+		{resigned(crypto.SHA512, 13), noSHA1, "", false},
+		{resigned(crypto.MD5, 4), options(), "", true},
+	} {
+		e, err := decoded(t, enveloped(t, test.csr)).Open([]scep.Recipient{r}, test.options)
+		if test.refused {
+			wantRefusal(t, err, refusal.UnsupportedAlgorithm, scep.BadAlg)
+			continue
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := strings.Join(e.Warnings, " "); got != test.warning {
+			t.Errorf("warnings = %q, want %q", got, test.warning)
+		}
+	}
+}
+
+// A29, for the envelope: cut and flipped, nothing panics, and nothing but the
+// one honest content comes out.
+func TestOpenDamaged(t *testing.T) {
+	r := recipient(t)
+	signer := certificate(t, "client", "client", 1)
+	envelope := honestEnvelope(t, r, cms.AES128CBC)
+	open := func(envelope []byte) error {
+		return scep.OpenContent(scep.PKCSReq, signer, envelope, []scep.Recipient{r}, options())
+	}
+	for i := range envelope {
+		wantRefusal(t, open(envelope[:i]), refusal.NotDecryptable, scep.BadMessageCheck)
+	}
+	for i := 0; i < len(envelope); i += 5 {
+		envelope[i] ^= 0xff
+		wantAnswer(t, open(envelope))
+		envelope[i] ^= 0xff
 	}
 }
 
