@@ -270,8 +270,10 @@ func TestAlgorithms(t *testing.T) {
 		if !ok || c != test.cipher || c.String() != test.name || c.KeyLen() != test.key || c.BlockLen() != test.block {
 			t.Errorf("%s: %v %d %d", test.name, c, c.KeyLen(), c.BlockLen())
 		}
-		if _, err := c.Block(make([]byte, test.key-1)); err == nil {
-			t.Errorf("%s: takes a short key", test.name)
+		for _, n := range []int{0, 8, 16, 24, 32} {
+			if _, err := c.Block(make([]byte, n)); (err == nil) != (n == test.key) {
+				t.Errorf("%s: key of %d bytes: %v", test.name, n, err)
+			}
 		}
 	}
 	for _, refused := range []asn1.ObjectIdentifier{{1, 3, 14, 3, 2, 7}, {2, 16, 840, 1, 101, 3, 4, 1, 22}, {2, 16, 840, 1, 101, 3, 4, 1, 6}} {
