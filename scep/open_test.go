@@ -3,6 +3,7 @@ package scep_test
 import (
 	"bytes"
 	"crypto"
+	_ "crypto/md5" // for a CSR that is refused
 	"crypto/rand"
 	"crypto/rsa"
 	"encoding/asn1"
@@ -190,10 +191,13 @@ func TestOpenRefuses(t *testing.T) {
 		{"A37: IV too short", forged(honestCSR, padding, func(f *forgedEnvelope) { f.iv = f.iv[:8] }), refusal.NotDecryptable, "1"},
 		{"A37: IV empty", forged(honestCSR, padding, func(f *forgedEnvelope) { f.iv = nil }), refusal.NotDecryptable, "1"},
 		{"A37: IV wrong", forged(honestCSR, padding, func(f *forgedEnvelope) { f.iv[0] ^= 0x10 }), refusal.NotDecryptable, "1"},
-		{"case 69: padding of 0", forged(full(honestCSR), make([]byte, 16), same), refusal.NotDecryptable, "1"},
-		{"case 69: padding of 17", forged(full(honestCSR), bytes.Repeat([]byte{17}, 16), same), refusal.NotDecryptable, "1"},
-		{"case 69: padding of 255", forged(full(honestCSR), bytes.Repeat([]byte{255}, 16), same), refusal.NotDecryptable, "1"},
-		{"A37: padding bytes differ", forged(honestCSR, differ(padding), same), refusal.NotDecryptable, "1"},
+		{"case 69: padding of 0", forged(csrOfLength(t, 0), make([]byte, 16), same), refusal.NotDecryptable, "1"},
+		{"case 69: padding of 17", forged(csrOfLength(t, 15), bytes.Repeat([]byte{17}, 17), same), refusal.NotDecryptable, "1"},
+		{"case 69: padding of 32", forged(csrOfLength(t, 0), bytes.Repeat([]byte{32}, 32), same), refusal.NotDecryptable, "1"},
+		{"case 69: padding of 255", forged(csrOfLength(t, 0), bytes.Repeat([]byte{255}, 16), same), refusal.NotDecryptable, "1"},
+		{"A37: first padding byte differs", forged(csrOfLength(t, 0), differ(16, 0), same), refusal.NotDecryptable, "1"},
+		{"A37: last but one padding byte differs", forged(csrOfLength(t, 0), differ(16, 14), same), refusal.NotDecryptable, "1"},
+		{"A37: first of two padding bytes differs", forged(csrOfLength(t, 14), differ(2, 0), same), refusal.NotDecryptable, "1"},
 		{"A37: nothing but padding", forged(nil, bytes.Repeat([]byte{16}, 16), same), refusal.NotDecryptable, "1"},
 
 		{"A37: content is no ASN.1", enveloped(t, []byte("no ASN.1")), refusal.NotDecryptable, "1"},
@@ -247,15 +251,56 @@ func TestOpenRefuses(t *testing.T) {
 	}
 }
 
-// full returns content cut to whole blocks, so that a test's padding starts at
-// the last block.
-func full(content []byte) []byte { return content[:len(content)/16*16] }
+// csrOfLength returns a CSR whose length is this, modulo 16.
+func csrOfLength(tb testing.TB, length int) []byte {
+	tb.Helper()
+	for n := range 16 {
+		if der := csr(tb, "client", passwordText(strings.Repeat("x", n))); len(der)%16 == length {
+			return der
+		}
+	}
+	tb.Fatal("no CSR has this length")
+	return nil
+}
 
-func differ(padding []byte) []byte {
-	wrong := bytes.Clone(padding)
-	wrong = append(wrong, bytes.Repeat([]byte{16}, 16)...)
-	wrong[len(wrong)-16] = 15
-	return wrong
+// differ returns n bytes of padding, of which one is wrong.
+func differ(n, wrong int) []byte {
+	padding := bytes.Repeat([]byte{byte(n)}, n)
+	padding[wrong] ^= 1
+	return padding
+}
+
+// The CSRs of the paddings above are good ones: with right padding they are
+// accepted.
+func TestOpenPadding(t *testing.T) {
+	r := recipient(t)
+	for length := range 16 {
+		content := csrOfLength(t, length)
+		f, _ := forgeEnvelope(t, r.Certificate, cms.AES128CBC, content, pad(cms.AES128CBC, content))
+		if _, err := decoded(t, f.der()).Open([]scep.Recipient{r}, options()); err != nil {
+			t.Errorf("length %d: %v", length, err)
+		}
+	}
+}
+
+// The operator learns what the client does not.
+func TestOpenDetail(t *testing.T) {
+	r := recipient(t)
+	content := csr(t, "client")
+	f, _ := forgeEnvelope(t, r.Certificate, cms.AES128CBC, content, pad(cms.AES128CBC, content))
+	f.iv = nil
+	for want, envelope := range map[string][]byte{
+		"for somebody else":    honestEnvelope(t, scep.Recipient{Certificate: certificate(t, "other", "Other CA", 7)}, cms.AES128CBC),
+		"IV":                   f.der(),
+		"CSR is truncated":     enveloped(t, content[:1]),
+		"signature of the CSR": enveloped(t, csrSigned(t, "other", "client", 0)),
+		"no EnvelopedData":     forge(t, nil).der(t),
+	} {
+		_, err := decoded(t, envelope).Open([]scep.Recipient{r}, options())
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("refusal = %v, want %q in it", err, want)
+		}
+	}
 }
 
 // encryptedKey returns an envelope with this as the encrypted key.
@@ -318,6 +363,10 @@ func TestOpenFindsRecipient(t *testing.T) {
 		{"issuer as BMPString", by(sequence(rawName(cbasn1.Tag(30), "\x00R\x00A"), integer(7))), options(), true},
 		{"another issuer", by(sequence(rawName(utf8Tag, "RB"), integer(7))), options(), false},
 		{"issuer in other case", by(sequence(rawName(utf8Tag, "ra"), integer(7))), options(), false},
+		{"issuer with an attribute more", by(sequence(sequence(setOf(
+			sequence(oid(2, 5, 4, 3), element(utf8Tag, []byte("RA"))), sequence(oid(2, 5, 4, 10), element(utf8Tag, []byte("x"))))), integer(7))), options(), false},
+		{"issuer with an attribute less", by(sequence(sequence(setOf()), integer(7))), options(), false},
+		{"issuer with another attribute", by(sequence(sequence(setOf(sequence(oid(2, 5, 4, 10), element(utf8Tag, []byte("RA"))))), integer(7))), options(), false},
 		{"no issuer", by(sequence(sequence(), integer(7))), options(), false},
 		{"second of two", func(f *forgedEnvelope, key []byte) {
 			f.recipients = slices.Insert(f.recipients, 0, transport(t, stranger, key))
@@ -351,6 +400,23 @@ func TestOpenFindsRecipient(t *testing.T) {
 
 func rawName(tag cbasn1.Tag, text string) []byte {
 	return sequence(setOf(sequence(oid(2, 5, 4, 3), element(tag, []byte(text)))))
+}
+
+// A recipient without a subject key identifier is not one with an empty one.
+func TestOpenWithoutSubjectKeyID(t *testing.T) {
+	r := recipient(t)
+	bare := *r.Certificate
+	bare.SubjectKeyId = nil
+	content := csr(t, "client")
+	f, key := forgeEnvelope(t, r.Certificate, cms.AES128CBC, content, pad(cms.AES128CBC, content))
+	//lint:ignore SA1019 what SCEP uses
+	encrypted, err := rsa.EncryptPKCS1v15(rand.Reader, bare.PublicKey.(*rsa.PublicKey), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.recipients = [][]byte{recipientInfo(element(primitive), algorithm(cms.OIDRSAEncryption), encrypted)}
+	_, err = decoded(t, f.der()).Open([]scep.Recipient{{Certificate: &bare, Key: r.Key}}, options())
+	wantRefusal(t, err, refusal.NotDecryptable, scep.BadMessageCheck)
 }
 
 // A retired RA still reads what is addressed to it.
@@ -403,23 +469,119 @@ func TestOpenChallengePassword(t *testing.T) {
 	}
 }
 
+// Case 45: openssl cms -stream and Apple send the ciphertext in pieces.
+func TestOpenCiphertextInPieces(t *testing.T) {
+	r := recipient(t)
+	content := csr(t, "client", passwordText("secret"))
+	f, _ := forgeEnvelope(t, r.Certificate, cms.AES128CBC, content, pad(cms.AES128CBC, content))
+	whole := element(primitive, f.ciphertext)
+	for name, test := range map[string]struct {
+		pieces []byte
+		ok     bool
+	}{
+		"definite":   {element(context0, octets(string(f.ciphertext[:7])), octets(string(f.ciphertext[7:]))), true},
+		"indefinite": {slices.Concat([]byte{0xa0, 0x80}, octets(string(f.ciphertext[:7])), octets(string(f.ciphertext[7:])), []byte{0, 0}), true},
+		"no strings": {element(context0, integer(1)), false},
+		"none":       {element(context0), false},
+	} {
+		inner := sequence(oid(cms.OIDData...), sequence(oid(f.cipherOID...), element(cbasn1.OCTET_STRING, f.iv)), test.pieces)
+		envelope := sequence(oid(cms.OIDEnvelopedData...), element(context0, sequence(integer(0), setOf(f.recipients...), inner)))
+		if bytes.Contains(envelope, whole) {
+			t.Fatal("the ciphertext is whole")
+		}
+		e, err := decoded(t, envelope).Open([]scep.Recipient{r}, options())
+		if !test.ok {
+			wantRefusal(t, err, refusal.NotDecryptable, scep.BadMessageCheck)
+			continue
+		}
+		if err != nil || e.ChallengePassword.Reveal() != "secret" {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// The digest in a CSR's signature is under the same policy as the message's.
+func TestOpenCSRDigest(t *testing.T) {
+	r := recipient(t)
+	noSHA1 := options()
+	noSHA1.AllowSHA1 = false
+	resigned := func(h crypto.Hash, last int) []byte {
+		s := cryptobyte.String(csr(t, "client"))
+		var body, info cryptobyte.String
+		s.ReadASN1(&body, cbasn1.SEQUENCE)
+		body.ReadASN1Element(&info, cbasn1.SEQUENCE)
+		digest := h.New()
+		digest.Write(info)
+		signature, err := loadKey(t, "client").Sign(rand.Reader, digest.Sum(nil), h)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return sequence(info, algorithm(asn1.ObjectIdentifier{1, 2, 840, 113549, 1, 1, last}), element(cbasn1.BIT_STRING, []byte{0}, signature))
+	}
+	for _, test := range []struct {
+		csr     []byte
+		options scep.Options
+		warning string
+		refused bool
+	}{
+		{resigned(crypto.SHA1, 5), options(), scep.WarnCSRSHA1, false},
+		{resigned(crypto.SHA1, 5), noSHA1, "", true},
+		{resigned(crypto.SHA512, 13), noSHA1, "", false},
+		{resigned(crypto.MD5, 4), options(), "", true},
+	} {
+		e, err := decoded(t, enveloped(t, test.csr)).Open([]scep.Recipient{r}, test.options)
+		if test.refused {
+			wantRefusal(t, err, refusal.UnsupportedAlgorithm, scep.BadAlg)
+			continue
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := strings.Join(e.Warnings, " "); got != test.warning {
+			t.Errorf("warnings = %q, want %q", got, test.warning)
+		}
+	}
+}
+
+// A29, for the envelope: cut and flipped, nothing panics, and nothing but the
+// one honest content comes out.
+func TestOpenDamaged(t *testing.T) {
+	r := recipient(t)
+	signer := certificate(t, "client", "client", 1)
+	envelope := honestEnvelope(t, r, cms.AES128CBC)
+	open := func(envelope []byte) error {
+		return scep.OpenContent(scep.PKCSReq, signer, envelope, []scep.Recipient{r}, options())
+	}
+	for i := range envelope {
+		wantRefusal(t, open(envelope[:i]), refusal.NotDecryptable, scep.BadMessageCheck)
+	}
+	for i := 0; i < len(envelope); i += 5 {
+		envelope[i] ^= 0xff
+		wantAnswer(t, open(envelope))
+		envelope[i] ^= 0xff
+	}
+}
+
 // A module that ignores SessionKeyLen: errors and wrong lengths must end in the
 // uniform refusal, not in another one.
 func TestOpenWithForeignDecrypter(t *testing.T) {
 	r := recipient(t)
 	key := r.Key
+	envelope := honestEnvelope(t, r, cms.AES128CBC)
 	for _, test := range []struct {
 		name    string
-		decrypt func() ([]byte, error)
+		decrypt func([]byte, error) ([]byte, error)
 	}{
-		{"error", func() ([]byte, error) { return nil, errors.New("module: bad padding") }},
-		{"nothing", func() ([]byte, error) { return nil, nil }},
-		{"too long", func() ([]byte, error) { return make([]byte, 17), nil }},
-		{"panic", func() ([]byte, error) { panic("module") }},
+		{"error", func([]byte, error) ([]byte, error) { return nil, errors.New("module: bad padding") }},
+		{"nothing", func([]byte, error) ([]byte, error) { return nil, nil }},
+		{"too long", func(key []byte, err error) ([]byte, error) { return append(key, 0), err }},
+		{"too short", func(key []byte, err error) ([]byte, error) { return key[:15], err }},
+		{"error with the key", func(key []byte, _ error) ([]byte, error) { return key, errors.New("module: bad padding") }},
+		{"panic", func([]byte, error) ([]byte, error) { panic("module") }},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			r.Key = module{key, test.decrypt}
-			_, err := decoded(t, honestEnvelope(t, r, cms.AES128CBC)).Open([]scep.Recipient{r}, options())
+			_, err := decoded(t, envelope).Open([]scep.Recipient{r}, options())
 			refused, ok := refusal.Of(err)
 			if !ok || refused.Reason != refusal.NotDecryptable {
 				t.Errorf("error = %v", err)
@@ -434,10 +596,12 @@ func TestOpenWithForeignDecrypter(t *testing.T) {
 
 type module struct {
 	scep.Key
-	decrypt func() ([]byte, error)
+	decrypt func(key []byte, err error) ([]byte, error)
 }
 
-func (m module) Decrypt(io.Reader, []byte, crypto.DecrypterOpts) ([]byte, error) { return m.decrypt() }
+func (m module) Decrypt(random io.Reader, ciphertext []byte, o crypto.DecrypterOpts) ([]byte, error) {
+	return m.decrypt(m.Key.Decrypt(random, ciphertext, o))
+}
 
 // When the random source is dry, the server is at fault and not the client.
 func TestOpenWithoutRandom(t *testing.T) {

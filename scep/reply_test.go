@@ -329,6 +329,7 @@ func TestReplyEchoes(t *testing.T) {
 		{"nonce of 64 bytes", nonce(64), 19, "ID-1", strings.Repeat("n", 64), false},
 		{"nonce of 8 bytes", nonce(8), 19, "ID-1", "nnnnnnnn", false},
 		{"nonce of 65 bytes", nonce(65), 19, "ID-1", "", true},
+		{"transactionID twice", func(f *forgery) { f.add(oidTransactionID, printableText("ID-2")) }, 19, "ID-1", "0123456789abcdef", true},
 		{"two transactionIDs", func(f *forgery) { f.with(oidTransactionID, printableText("first"), printableText("second")) }, 19, "first", "0123456789abcdef", true},
 	} {
 		t.Run(test.name, func(t *testing.T) {
