@@ -99,7 +99,7 @@ func (s *served) send(p *pipes, text string) net.Conn {
 }
 
 // receive reads one answer.
-func (s *served) receive(c net.Conn) answer {
+func (s *served) receive(c net.Conn) reply {
 	s.t.Helper()
 	response, err := http.ReadResponse(bufio.NewReader(c), nil)
 	if err != nil {
@@ -109,7 +109,7 @@ func (s *served) receive(c net.Conn) answer {
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	return answer{response.StatusCode, response.Header, string(body)}
+	return reply{response.StatusCode, response.Header, string(body)}
 }
 
 // close ends the server and expects a clean end.
@@ -228,7 +228,7 @@ func TestStop(t *testing.T) {
 		s := serve(t, h)
 		request := h.message("SECOND", secretKey)
 		c := s.send(s.public, fmt.Sprintf("POST /scep HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%s", len(request.Raw), request.Raw))
-		ready := func() answer {
+		ready := func() reply {
 			admin := s.send(s.admin, "GET /readyz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
 			defer admin.Close()
 			return s.receive(admin)
