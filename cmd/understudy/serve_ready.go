@@ -92,6 +92,8 @@ func (in *instance) greet(a *app, r readiness, alias string, took time.Duration)
 		secret += "   (shown only now)"
 	case !in.secret.Empty():
 		secret = "not shown, because this goes to the journal: \"understudy config reset-secret default\""
+	case in.first:
+		secret = "the one that was given"
 	}
 	err := output.Facts(a.stdout,
 		"  SCEP URL", r.SCEPURL,
