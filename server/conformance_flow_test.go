@@ -127,7 +127,7 @@ func enrolsAs(m client.Method, c client.Cipher, h crypto.Hash) func(*testing.T, 
 		device.CAFingerprint = hex.EncodeToString(sum[:])
 		result, err := device.Enrol(t.Context(), client.Enrolment{
 			Key: deviceKey(), Subject: pkix.Name{CommonName: "C02ENROLSAS0"}, Challenge: worldSecret,
-			TransactionID: "enrols-as-" + t.Name(), Cipher: c, Digest: h,
+			Cipher: c, Digest: h,
 		})
 		if err != nil {
 			t.Fatal(err)

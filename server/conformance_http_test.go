@@ -71,7 +71,7 @@ var transportCases = []conformanceCase{
 		const limit, far = 128 << 10, 16 << 20
 		for name, body := range map[string]io.Reader{
 			"one byte over, announced": bytes.NewReader(make([]byte, limit+1)),
-			"far over, not announced":  io.LimitReader(zeros{}, far),
+			"far over, not announced":  io.LimitReader(endless{}, far),
 		} {
 			var before, after runtime.MemStats
 			runtime.ReadMemStats(&before)
@@ -129,13 +129,6 @@ func gets(write func(base64 string) string) func(*testing.T, *world) {
 	}
 }
 
-type zeros struct{}
-
-func (zeros) Read(b []byte) (int, error) {
-	clear(b)
-	return len(b), nil
-}
-
 // cheap demands that a message is refused as no message at all, fast and with
 // little memory.
 func cheap(t *testing.T, w *world, message []byte) {
@@ -155,26 +148,29 @@ func cheap(t *testing.T, w *world, message []byte) {
 	}
 }
 
-// manyBadMessages sends messages that fail as late as possible, and enrols a
-// good device among them.
+// manyBadMessages sends messages of which some fail at once and some as late
+// as possible, and enrols a good device among them.
 func manyBadMessages(t *testing.T, w *world) {
 	bad := w.request(t)
 	bad.CSR.Signature = flipFirst
-	raw := encode(t, bad)
+	late := encode(t, bad)
+	early := late[:len(late)-1]
+	messages := [][]byte{late, early, early, early}
 	quiet := settled(t)
-	jobs := make(chan struct{})
+	jobs := make(chan int)
 	var workers sync.WaitGroup
 	for range 32 {
 		workers.Go(func() {
-			for range jobs {
-				if a := w.post(t, "default", raw); a.status != http.StatusOK && a.status != http.StatusServiceUnavailable {
-					t.Errorf("HTTP %d", a.status)
+			for i := range jobs {
+				a := w.post(t, "default", messages[i%len(messages)])
+				if want := []int{http.StatusOK, http.StatusBadRequest, http.StatusBadRequest, http.StatusBadRequest}[i%len(messages)]; a.status != want && a.status != http.StatusServiceUnavailable {
+					t.Errorf("HTTP %d, want %d", a.status, want)
 				}
 			}
 		})
 	}
 	for i := range 1000 {
-		jobs <- struct{}{}
+		jobs <- i
 		if i == 500 {
 			w.enrolled(t, "default", w.request(t))
 		}

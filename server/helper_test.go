@@ -89,6 +89,22 @@ type house struct {
 // open makes the server and its default configuration.
 func open(t testing.TB, change ...func(*house)) *house {
 	t.Helper()
+	h, err := prepare(t, change...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return h
+}
+
+// openError returns why a server cannot be made.
+func openError(t testing.TB, change ...func(*house)) error {
+	t.Helper()
+	_, err := prepare(t, change...)
+	return err
+}
+
+func prepare(t testing.TB, change ...func(*house)) (*house, error) {
+	t.Helper()
 	h := &house{t: t, authority: shared.chain, clock: clock.NewManual(shared.clock.Now()), log: new(logBuffer)}
 	h.wrap = func(d depot.Depot) depot.Depot { return d }
 	h.config = server.Config{BaseURL: baseURL, AdminToken: token, Version: "1.2.3-test", Clock: h.clock}
@@ -115,10 +131,8 @@ func open(t testing.TB, change ...func(*house)) *house {
 	}
 	h.config.Configurations, h.config.Depot, h.config.Authority, h.config.Log = set, seen, h.authority, log
 	h.config.Enroll = enroll.New(seen, h.authority, h.clock, enroll.NewKeyAuditor(log))
-	if h.Server, err = server.New(h.config); err != nil {
-		t.Fatal(err)
-	}
-	return h
+	h.Server, err = server.New(h.config)
+	return h, err
 }
 
 // answer is a complete answer.

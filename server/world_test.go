@@ -72,7 +72,7 @@ type world struct {
 	server    *server.Server
 	base      string // http://host:port of the public listener
 	admin     string
-	log       *logBuffer
+	log       *worldLog
 	http      *http.Client
 	ca        *client.CACertificates
 
@@ -91,7 +91,7 @@ type worldOptions struct {
 func newWorld(t *testing.T, o worldOptions) *world {
 	t.Helper()
 	dir := t.TempDir()
-	w := &world{shape: o.shape, clock: clock.NewManual(opening), log: &logBuffer{}}
+	w := &world{shape: o.shape, clock: clock.NewManual(opening), log: &worldLog{}}
 	logger := slog.New(slog.NewJSONHandler(w.log, nil))
 	authority, err := ca.Create(filepath.Join(dir, "authority"), ca.Options{Org: "lab", OrgID: "00otestorgidtestorg0", Shape: o.shape, Clock: w.clock})
 	if err != nil {
@@ -132,7 +132,7 @@ func (w *world) configure(t *testing.T) {
 	for name, change := range map[string]func(*configuration.Settings){
 		"default": func(*configuration.Settings) {},
 		"strict":  func(s *configuration.Settings) { s.Strict = true },
-		"modern":  func(s *configuration.Settings) { s.SHA1 = configuration.SHA1Refuse },
+		"modern":  func(s *configuration.Settings) { s.SHA1, s.DES = configuration.SHA1Refuse, configuration.DESRefuse },
 		"large":   func(s *configuration.Settings) { s.KeySizes = []int{2048, 3072} },
 	} {
 		settings := configuration.Defaults()
@@ -240,8 +240,8 @@ func encode(t testing.TB, r *craft.Request) []byte {
 	return raw
 }
 
-// An answer is what came back by HTTP.
-type answer struct {
+// A scepAnswer is what came back by HTTP.
+type scepAnswer struct {
 	status      int
 	contentType string
 	retryAfter  string
@@ -249,7 +249,7 @@ type answer struct {
 }
 
 // exchange sends one HTTP request; path begins behind the host.
-func (w *world) exchange(t testing.TB, method, path, contentType string, body io.Reader) answer {
+func (w *world) exchange(t testing.TB, method, path, contentType string, body io.Reader) scepAnswer {
 	t.Helper()
 	request, err := http.NewRequestWithContext(t.Context(), method, w.base+path, body)
 	if err != nil {
@@ -267,17 +267,17 @@ func (w *world) exchange(t testing.TB, method, path, contentType string, body io
 	if err != nil {
 		t.Fatalf("%s %.80s: %v", method, path, err)
 	}
-	return answer{response.StatusCode, response.Header.Get("Content-Type"), response.Header.Get("Retry-After"), content}
+	return scepAnswer{response.StatusCode, response.Header.Get("Content-Type"), response.Header.Get("Retry-After"), content}
 }
 
 // post sends a message to a configuration.
-func (w *world) post(t testing.TB, name string, raw []byte) answer {
+func (w *world) post(t testing.TB, name string, raw []byte) scepAnswer {
 	t.Helper()
 	return w.exchange(t, http.MethodPost, "/scep/"+name+"?operation=PKIOperation", messageType, bytes.NewReader(raw))
 }
 
 // read opens the reply to a crafted request with the strictness of our client.
-func (w *world) read(t testing.TB, r *craft.Request, a answer) *client.Reply {
+func (w *world) read(t testing.TB, r *craft.Request, a scepAnswer) *client.Reply {
 	t.Helper()
 	if a.status != http.StatusOK || a.contentType != messageType {
 		t.Fatalf("answer is HTTP %d, %q, %.60q; want a CertRep", a.status, a.contentType, a.body)
@@ -363,27 +363,27 @@ func (w *world) noPanic(t testing.TB) {
 	}
 }
 
-// A logBuffer keeps what was logged.
-type logBuffer struct {
+// A worldLog keeps what was logged.
+type worldLog struct {
 	mu    sync.Mutex
 	lines []string
 }
 
-func (b *logBuffer) Write(line []byte) (int, error) {
+func (b *worldLog) Write(line []byte) (int, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.lines = append(b.lines, string(line))
 	return len(line), nil
 }
 
-func (b *logBuffer) String() string {
+func (b *worldLog) String() string {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return strings.Join(b.lines, "")
 }
 
 // last returns the last line about a transaction.
-func (b *logBuffer) last() string {
+func (b *worldLog) last() string {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for i := len(b.lines) - 1; i >= 0; i-- {
@@ -395,7 +395,7 @@ func (b *logBuffer) last() string {
 }
 
 // verdict returns outcome and reason of the last transaction in the log.
-func (b *logBuffer) verdict(t testing.TB) (outcome, reason string) {
+func (b *worldLog) verdict(t testing.TB) (outcome, reason string) {
 	t.Helper()
 	var line struct{ Outcome, Reason string }
 	if err := json.Unmarshal([]byte(b.last()), &line); err != nil {

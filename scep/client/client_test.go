@@ -521,6 +521,7 @@ func TestBuildRequestSaysWhatIsMissing(t *testing.T) {
 		"cipher":      func(e *client.Enrolment) { e.Cipher = "DES-CBC" },
 		"digest":      func(e *client.Enrolment) { e.Digest = crypto.MD5 },
 		"certificate": func(e *client.Enrolment) { e.CSR = []byte{1} },
+		"Printable":   func(e *client.Enrolment) { e.TransactionID = "a_b" },
 	} {
 		e := enrol()
 		change(&e)

@@ -278,14 +278,17 @@ func (a attributes) add(oid asn1.ObjectIdentifier, set []byte) error {
 	return nil
 }
 
-// text returns a string of any type, and whether it has the wanted one.
+// text returns a string as its bytes stand there, and whether it is of the
+// wanted type. Real transactionIDs have characters that a PrintableString may
+// not have; servers echo them.
 func (a attributes) text(oid asn1.ObjectIdentifier, want cbasn1.Tag) (string, bool) {
-	var value string
-	raw := a[oid.String()]
-	if rest, err := asn1.Unmarshal(raw, &value); err != nil || len(rest) != 0 {
+	var value cryptobyte.String
+	var tag cbasn1.Tag
+	raw := cryptobyte.String(a[oid.String()])
+	if !raw.ReadAnyASN1(&value, &tag) || !raw.Empty() {
 		return "", false
 	}
-	return value, cbasn1.Tag(raw[0]) == want
+	return string(value), tag == want
 }
 
 func (a attributes) octets(oid asn1.ObjectIdentifier) []byte {

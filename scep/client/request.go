@@ -150,6 +150,9 @@ func (e *Enrolment) complete(random io.Reader, now time.Time) (err error) {
 			return err
 		}
 	}
+	if strings.ContainsFunc(e.TransactionID, notPrintableString) {
+		return fmt.Errorf("transactionID %q has characters that a PrintableString must not have", e.TransactionID)
+	}
 	if e.Signer == nil {
 		e.SignerKey = e.Key
 		if e.Signer, err = SelfSigned(random, e.Key, now); err != nil {
