@@ -249,6 +249,7 @@ func TestOpenRefuses(t *testing.T) {
 		must(t, err)
 		put(t, file(dir, glob), string(data))
 	}
+	chainRA := strings.TrimSuffix(filepath.Base(file("testdata/chain", "ra-*.key.pem")), ".key.pem")[3:]
 	const issuerKey, issuer, root = "issuer.key.pem", "issuer.pem", "root.pem"
 	for _, tt := range []struct {
 		name, want string
@@ -311,12 +312,20 @@ func TestOpenRefuses(t *testing.T) {
 			take(t, dir, "chain-p256", root)
 			take(t, dir, "chain-p256", "root.key.pem")
 		}, at(today)},
-		{"foreign RA", "is not the RA certificate that this authority's issuer signed", func(t *testing.T, dir string) {
-			for _, suffix := range []string{".key.pem", "[0-9a-f].pem"} {
-				from, err := os.ReadFile(file("testdata/chain-p256", "ra-*"+suffix))
-				must(t, err)
-				put(t, file(dir, "ra-*"+suffix), string(from))
+		{"RA of another name", "is not the RA certificate that this authority's issuer signed", func(t *testing.T, dir string) {
+			for _, suffix := range []string{".key.pem", ".pem"} {
+				must(t, os.Rename(filepath.Join(dir, "ra-"+chainRA+suffix), filepath.Join(dir, "ra-01"+suffix)))
 			}
+			put(t, file(dir, "authority.json"), `{"format":1,"shape":"chain","org":"lab","org_id":"00olab0001","ra":"01"}`)
+		}, at(today)},
+		{"foreign RA", "is not the RA certificate that this authority's issuer signed", func(t *testing.T, dir string) {
+			other := strings.TrimSuffix(filepath.Base(file("testdata/chain-p256", "ra-*.key.pem")), ".key.pem")
+			for _, suffix := range []string{".key.pem", ".pem"} {
+				from, err := os.ReadFile(filepath.Join("testdata/chain-p256", other+suffix))
+				must(t, err)
+				put(t, filepath.Join(dir, other+suffix), string(from))
+			}
+			put(t, file(dir, "authority.json"), `{"format":1,"shape":"chain","org":"lab","org_id":"00olab0001","ra":"`+other[3:]+`"}`)
 		}, at(today)},
 		{"missing state", "authority.json is missing, but", func(t *testing.T, dir string) {
 			must(t, os.Remove(file(dir, "authority.json")))

@@ -5,6 +5,7 @@ import (
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/elliptic"
+	"crypto/rand"
 	"crypto/rsa"
 	"crypto/sha256"
 	"crypto/x509"
@@ -74,10 +75,12 @@ func nextPrime(n *big.Int) *big.Int {
 func TestKeys(t *testing.T) { // A41
 	good := goodModulus(t)
 	even := new(big.Int).Add(good, big.NewInt(1))
-	times := func(prime int64) *big.Int { // still of 2048 bits
+	times := func(prime int64) *big.Int { // of 2048 bits, and no other small factor
 		n := new(big.Int).Quo(good, big.NewInt(prime))
-		return n.SetBit(n, 0, 1).Mul(n, big.NewInt(prime))
+		return n.Mul(withoutSmallFactors(n, big.NewInt(1)), big.NewInt(prime))
 	}
+	p224, err := ecdsa.GenerateKey(elliptic.P224(), rand.Reader)
+	must(t, err)
 	const keyRejected, unsupported = refusal.KeyRejected, refusal.UnsupportedAlgorithm
 	for _, tt := range []struct {
 		name   string
@@ -104,9 +107,9 @@ func TestKeys(t *testing.T) { // A41
 		{"e = 2³¹−1", &rsa.PublicKey{N: good, E: 1<<31 - 1}, nil, keyRejected, "exponent 2147483647,"},
 		{"even modulus", &rsa.PublicKey{N: even, E: 65537}, nil, keyRejected, "odd"},
 		{"divided by 3", &rsa.PublicKey{N: times(3), E: 65537}, nil, keyRejected, "divided by 3"},
-		{"divided by 1021", &rsa.PublicKey{N: times(1021), E: 65537}, nil, keyRejected, "divided by"},
+		{"divided by 1021", &rsa.PublicKey{N: times(1021), E: 65537}, nil, keyRejected, "divided by 1021"},
 		{"ROCA", &rsa.PublicKey{N: rocaModulus(), E: 65537}, nil, keyRejected, "ROCA"},
-		{"P-224", &ecdsa.PublicKey{Curve: elliptic.P224(), X: elliptic.P224().Params().Gx, Y: elliptic.P224().Params().Gy}, nil, unsupported, "type"},
+		{"P-224", p224.Public(), nil, unsupported, "type"},
 		{"P-256", testKey(t, "device-p256").Public(), nil, unsupported, "type"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -1,8 +1,10 @@
 package ca_test
 
 import (
+	"crypto"
 	"crypto/rand"
 	"crypto/rsa"
+	"crypto/sha256"
 	"os"
 	"path/filepath"
 	"strings"
@@ -96,13 +98,13 @@ func TestRotateRA(t *testing.T) {
 	if both != ca.FormatSerial(ra.SerialNumber)+" "+ca.FormatSerial(old.SerialNumber) {
 		t.Errorf("recipients %s", both)
 	}
-	sealed, err := rsa.EncryptPKCS1v15(rand.Reader, old.PublicKey.(*rsa.PublicKey), []byte("a content key"))
+	sealed, err := rsa.EncryptOAEP(sha256.New(), rand.Reader, old.PublicKey.(*rsa.PublicKey), []byte("a content key"), nil)
 	must(t, err)
 	for _, a := range []*ca.Authority{a, reopen(t, dir, c)} {
 		if serials(a) != both {
 			t.Errorf("recipients %s, want %s", serials(a), both)
 		}
-		if content, err := a.Recipients()[1].Key.Decrypt(rand.Reader, sealed, nil); err != nil || string(content) != "a content key" {
+		if content, err := a.Recipients()[1].Key.Decrypt(rand.Reader, sealed, &rsa.OAEPOptions{Hash: crypto.SHA256}); err != nil || string(content) != "a content key" {
 			t.Errorf("the old RA opens %q, %v", content, err)
 		}
 	}

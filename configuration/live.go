@@ -60,6 +60,7 @@ func (l *Live) SCEPOptions(now time.Time) scep.Options {
 	return scep.Options{
 		Strict:    l.Record.Policy.Strict,
 		AllowSHA1: l.Record.Policy.SHA1 == SHA1Allow,
+		AllowDES:  l.Record.Policy.DES == DESAllow,
 		KeySizes:  l.Record.Policy.KeySizes,
 		Now:       now,
 	}

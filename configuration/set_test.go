@@ -158,7 +158,7 @@ func TestLive(t *testing.T) {
 	plain, _ := add(t, s, "plain")
 	settings := configuration.Settings{Name: "other", Mode: depot.ModeStatic, Purpose: depot.PurposeManagementAttestation,
 		ValiditySeconds: 3600, KeySizes: []int{3072, 2048}, KeyUsage: "signing,agreement", RetryPeriodSeconds: 0,
-		Chain: "no-root", Strict: true, SHA1: "refuse", KeyChecks: "strict"}
+		Chain: "no-root", Strict: true, SHA1: "refuse", DES: "refuse", KeyChecks: "strict"}
 	other, _, err := s.Add(t.Context(), settings, nil)
 	if err != nil {
 		t.Fatal(err)
@@ -169,7 +169,7 @@ func TestLive(t *testing.T) {
 		got, want any
 	}{
 		{"policy", plain.Policy, ca.Policy{Purpose: ca.PurposeDeviceAccess, Validity: 365 * 24 * time.Hour, KeySizes: []int{2048}}},
-		{"options", plain.SCEPOptions(now), scep.Options{AllowSHA1: true, KeySizes: []int{2048}, Now: now}},
+		{"options", plain.SCEPOptions(now), scep.Options{AllowSHA1: true, AllowDES: true, KeySizes: []int{2048}, Now: now}},
 		{"retry period", plain.RetryPeriod(), 10 * time.Minute},
 		{"no root", plain.NoRoot, false},
 		{"other policy", other.Policy, ca.Policy{Purpose: ca.PurposeManagementAttestation, Validity: time.Hour, KeySizes: []int{2048, 3072},

@@ -47,7 +47,7 @@ func TestDefaultsAreAsDocumented(t *testing.T) {
 		t.Fatal(err)
 	}
 	const want = `{"name":"default","mode":"static","purpose":"device-access","validity_seconds":31536000,"key_sizes":[2048],` +
-		`"key_usage":"signing","retry_period_seconds":600,"chain":"full","strict":false,"sha1":"allow","key_checks":"fast"}`
+		`"key_usage":"signing","retry_period_seconds":600,"chain":"full","strict":false,"sha1":"allow","des":"allow","key_checks":"fast"}`
 	if string(got) != want {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}
@@ -111,6 +111,7 @@ func TestValidate(t *testing.T) {
 		{"strict", set(func(s *configuration.Settings) { s.Strict = true }), ""},
 		{"SHA-1 refused", set(func(s *configuration.Settings) { s.SHA1 = "refuse" }), ""},
 		{"SHA-1 otherwise", set(func(s *configuration.Settings) { s.SHA1 = "" }), "sha1"},
+		{"DES otherwise", set(func(s *configuration.Settings) { s.DES = "never" }), "des"},
 		{"strict key checks", set(func(s *configuration.Settings) { s.KeyChecks = "strict" }), ""},
 		{"other key checks", set(func(s *configuration.Settings) { s.KeyChecks = "none" }), "key_checks"},
 	}
@@ -136,7 +137,7 @@ func TestModesOfLaterVersionsAreExplained(t *testing.T) {
 }
 
 func TestValidateListsEverything(t *testing.T) {
-	all := []string{"chain", "key_checks", "key_sizes", "key_usage", "mode", "name", "purpose", "retry_period_seconds", "sha1", "validity_seconds"}
+	all := []string{"chain", "des", "key_checks", "key_sizes", "key_usage", "mode", "name", "purpose", "retry_period_seconds", "sha1", "validity_seconds"}
 	got := fieldsOf(t, configuration.Settings{RetryPeriodSeconds: -1}.Validate())
 	slices.Sort(got)
 	if !slices.Equal(got, all) {
@@ -167,7 +168,7 @@ func TestMerge(t *testing.T) {
 // Every field of the JSON form can be merged.
 func TestMergeKnowsAllFields(t *testing.T) {
 	want := configuration.Settings{Name: "x", Mode: "m", Purpose: "p", ValiditySeconds: 1, KeySizes: []int{2}, KeyUsage: "u",
-		RetryPeriodSeconds: 3, Chain: "c", Strict: true, SHA1: "s", KeyChecks: "k"}
+		RetryPeriodSeconds: 3, Chain: "c", Strict: true, SHA1: "s", DES: "d", KeyChecks: "k"}
 	object, err := json.Marshal(want)
 	if err != nil {
 		t.Fatal(err)
@@ -240,7 +241,7 @@ func (useless) Read(p []byte) (int, error) {
 }
 
 func TestWarnings(t *testing.T) {
-	quiet := depot.ConfigurationPolicy{Validity: 365 * 24 * time.Hour, KeySizes: []int{2048}, RetryPeriod: time.Minute, Chain: "full", SHA1: "refuse"}
+	quiet := depot.ConfigurationPolicy{Validity: 365 * 24 * time.Hour, KeySizes: []int{2048}, RetryPeriod: time.Minute, Chain: "full", SHA1: "refuse", DES: "refuse"}
 	tests := []struct {
 		name   string
 		change func(*depot.ConfigurationPolicy)
@@ -248,6 +249,7 @@ func TestWarnings(t *testing.T) {
 	}{
 		{"nothing to say", func(*depot.ConfigurationPolicy) {}, ""},
 		{"SHA-1", func(p *depot.ConfigurationPolicy) { p.SHA1 = "allow" }, "low sha1"},
+		{"DES", func(p *depot.ConfigurationPolicy) { p.DES = "allow" }, "medium des"},
 		{"no retry period", func(p *depot.ConfigurationPolicy) { p.RetryPeriod = 0 }, "medium retry_period_seconds"},
 		{"398 days", func(p *depot.ConfigurationPolicy) { p.Validity = 398 * 24 * time.Hour }, ""},
 		{"more than 398 days", func(p *depot.ConfigurationPolicy) { p.Validity = 398*24*time.Hour + time.Second }, "medium validity_seconds"},

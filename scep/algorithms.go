@@ -60,8 +60,6 @@ func algorithmName(oid asn1.ObjectIdentifier) string {
 		return "SHA-1"
 	case "2.16.840.1.101.3.4.2.4":
 		return "SHA-224"
-	case "1.3.14.3.2.7":
-		return "DES-CBC"
 	case "1.2.840.113549.3.2":
 		return "RC2-CBC"
 	case "2.16.840.1.101.3.4.1.22":

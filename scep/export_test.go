@@ -1,5 +1,11 @@
 package scep
 
+import (
+	"crypto/x509"
+
+	"understudy.example/understudy/refusal"
+)
+
 // Scan and ToDER are tested from outside for what Decode does not show: cost,
 // allocations and the exact output.
 func Scan(ber []byte) (der bool, fault string) {
@@ -15,8 +21,30 @@ var ToDER = toDER
 // Guarded is the recovery around the parsers.
 var Guarded = guarded
 
-// ReadEnvelope is the part of Open that needs no key.
-func ReadEnvelope(ber []byte) error {
-	_, err := readEnvelope(ber)
+// OpenContent is Open for a message around this envelope, as if it had been
+// decoded.
+func OpenContent(t MessageType, signer *x509.Certificate, envelope []byte, recipients []Recipient, o Options) error {
+	m := &Message{Type: t, Signer: signer, content: envelope}
+	if t == CertPoll {
+		_, err := m.OpenQuery(recipients, o)
+		return err
+	}
+	_, err := m.Open(recipients, o)
 	return err
 }
+
+// ReadContent reads the decrypted content of a PKCSReq.
+func ReadContent(content []byte, signer *x509.Certificate, o Options) (*Enrolment, error) {
+	var e *Enrolment
+	err := guarded(refusal.NotDecryptable, func() error {
+		csr, err := readCSR(content, o)
+		if err == nil {
+			e, err = newEnrolment(csr, signer)
+		}
+		return err
+	})
+	return e, err
+}
+
+// ReadQuery reads the decrypted content of a CertPoll, GetCert or GetCRL.
+var ReadQuery = readQuery

@@ -10,6 +10,7 @@ import (
 	cbasn1 "golang.org/x/crypto/cryptobyte/asn1"
 
 	"understudy.example/understudy/refusal"
+	"understudy.example/understudy/scep/internal/cms"
 )
 
 // An Enrolment is the content of a PKCSReq or RenewalReq.
@@ -104,6 +105,12 @@ func (m *Message) openEnvelope(recipients []Recipient, o Options) (content []byt
 	e, err := readEnvelope(m.content)
 	if err != nil {
 		return nil, "", uniform(err)
+	}
+	if e.cipher == cms.DESCBC {
+		if !o.AllowDES {
+			return nil, "", unsupported("cipher DES-CBC is not supported", "content cipher is DES-CBC")
+		}
+		m.warn(WarnDES)
 	}
 	m.cipher = e.cipher
 	return e.decrypt(recipients, o.Strict)

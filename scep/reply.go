@@ -17,7 +17,8 @@ import (
 )
 
 // Success returns a CertRep with the certificates, encrypted to the message's
-// signer alone, in the request's own cipher and digest (RFC 8894 §3.3.2.1).
+// signer alone, in the request's own cipher and digest (RFC 8894 §3.3.2.1); a
+// request in single DES is answered in AES-128-CBC.
 // Clients expect the issued certificate and nothing else in it.
 func (r Recipient) Success(m *Message, now time.Time, certificates ...*x509.Certificate) ([]byte, error) {
 	if err := CanReplyTo(m); err != nil {
@@ -28,7 +29,7 @@ func (r Recipient) Success(m *Message, now time.Time, certificates ...*x509.Cert
 		return nil, err
 	}
 	cipher := m.cipher
-	if cipher == 0 {
+	if cipher == 0 || cipher == cms.DESCBC {
 		cipher = cms.AES128CBC
 	}
 	envelope, err := cms.Envelope(r.random(), bundle, cipher, m.Signer)

@@ -223,6 +223,27 @@ func TestSmallstepClient(t *testing.T) {
 	if refused, _ := refusal.Of(err); !strings.Contains(refused.Text, "DES-CBC") {
 		t.Errorf("text = %q, want the cipher's name in it", refused.Text)
 	}
+
+	allowed := options()
+	allowed.AllowDES = true
+	enrolment, err := m.Open([]scep.Recipient{r}, allowed)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := enrolment.ChallengePassword.Reveal(); got != "secret" {
+		t.Errorf("challenge = %q", got)
+	}
+	if !slices.Contains(m.Warnings, scep.WarnDES) {
+		t.Errorf("warnings = %v, want %s among them", m.Warnings, scep.WarnDES)
+	}
+	reply, err := r.Success(m, now, certificate(t, "client", "client", 2))
+	if err != nil {
+		t.Fatal(err)
+	}
+	aes128 := []byte{0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x01, 0x02}
+	if !bytes.Contains(reply, aes128) {
+		t.Error("the reply to a request in DES is not in AES-128-CBC")
+	}
 }
 
 // Case 24 and the table of failInfo.

@@ -170,6 +170,8 @@ func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
 		p = notFound("there is no such record")
 	case errors.Is(err, depot.ErrCursor):
 		p = badParameter("cursor", "is not one that this list gave out")
+	case errors.Is(err, depot.ErrInvalid):
+		p = newProblem(http.StatusBadRequest, "invalid-parameter", "the query contradicts itself")
 	case errors.Is(err, depot.ErrExists):
 		p = newProblem(http.StatusConflict, "name-in-use", "the name is in use")
 	case errors.Is(err, depot.ErrTransactionConflict):

@@ -37,6 +37,7 @@ type policyJSON struct {
 	Chain              string `json:"chain"`
 	Strict             bool   `json:"strict"`
 	SHA1               string `json:"sha1"`
+	DES                string `json:"des"`
 	KeyChecks          string `json:"key_checks"`
 }
 
@@ -187,6 +188,7 @@ func (s *Server) configurationToJSON(c depot.Configuration) configurationJSON {
 			Chain:              settings.Chain,
 			Strict:             settings.Strict,
 			SHA1:               settings.SHA1,
+			DES:                settings.DES,
 			KeyChecks:          settings.KeyChecks,
 		},
 	}

@@ -281,9 +281,9 @@ func TestCrowd(t *testing.T) {
 	w.noPanic(t)
 }
 
-// TestRateLimit sees that a client over its limit is told when to come again,
+// TestRateLimitFromOutside sees that a client over its limit is told when to come again,
 // that this costs nobody else, and that a forged header is no way around it.
-func TestRateLimit(t *testing.T) {
+func TestRateLimitFromOutside(t *testing.T) {
 	const limit = 5
 	w := newWorld(t, worldOptions{shape: ca.ShapeChain, limit: limit})
 	var statuses []int

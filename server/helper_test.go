@@ -80,7 +80,7 @@ type house struct {
 	clock     *clock.Manual
 	depot     depot.Depot                     // the real one
 	wrap      func(d depot.Depot) depot.Depot // what the flow sees of it
-	log       *logBuffer
+	log       *houseLog
 
 	*server.Server
 	live *configuration.Live // default
@@ -89,7 +89,23 @@ type house struct {
 // open makes the server and its default configuration.
 func open(t testing.TB, change ...func(*house)) *house {
 	t.Helper()
-	h := &house{t: t, authority: shared.chain, clock: clock.NewManual(shared.clock.Now()), log: new(logBuffer)}
+	h, err := prepare(t, change...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return h
+}
+
+// openError returns why a server cannot be made.
+func openError(t testing.TB, change ...func(*house)) error {
+	t.Helper()
+	_, err := prepare(t, change...)
+	return err
+}
+
+func prepare(t testing.TB, change ...func(*house)) (*house, error) {
+	t.Helper()
+	h := &house{t: t, authority: shared.chain, clock: clock.NewManual(shared.clock.Now()), log: new(houseLog)}
 	h.wrap = func(d depot.Depot) depot.Depot { return d }
 	h.config = server.Config{BaseURL: baseURL, AdminToken: token, Version: "1.2.3-test", Clock: h.clock}
 	for _, c := range change {
@@ -115,38 +131,36 @@ func open(t testing.TB, change ...func(*house)) *house {
 	}
 	h.config.Configurations, h.config.Depot, h.config.Authority, h.config.Log = set, seen, h.authority, log
 	h.config.Enroll = enroll.New(seen, h.authority, h.clock, enroll.NewKeyAuditor(log))
-	if h.Server, err = server.New(h.config); err != nil {
-		t.Fatal(err)
-	}
-	return h
+	h.Server, err = server.New(h.config)
+	return h, err
 }
 
-// answer is a complete answer.
-type answer struct {
+// reply is a complete HTTP answer.
+type reply struct {
 	status int
 	header http.Header
 	body   string
 }
 
 // do sends a request to a handler without a network.
-func do(handler http.Handler, r *http.Request) answer {
+func do(handler http.Handler, r *http.Request) reply {
 	w := httptest.NewRecorder()
 	handler.ServeHTTP(w, r)
-	return answer{w.Code, w.Header(), w.Body.String()}
+	return reply{w.Code, w.Header(), w.Body.String()}
 }
 
 // get asks the public listener.
-func (h *house) get(target string) answer {
+func (h *house) get(target string) reply {
 	return do(h.Public(), httptest.NewRequest(http.MethodGet, target, nil))
 }
 
 // post sends a message to the default configuration.
-func (h *house) post(message string) answer {
+func (h *house) post(message string) reply {
 	return do(h.Public(), httptest.NewRequest(http.MethodPost, "/scep?operation=PKIOperation", strings.NewReader(message)))
 }
 
 // api calls the admin listener with the token.
-func (h *house) api(method, target, body string) answer {
+func (h *house) api(method, target, body string) reply {
 	r := httptest.NewRequest(method, target, strings.NewReader(body))
 	r.Host = "localhost:8081"
 	r.Header.Set("Authorization", "Bearer "+token)
@@ -170,13 +184,19 @@ func (h *house) object(method, target, body string, status int) map[string]any {
 // message is a PKCSReq of a device with this serial.
 func (h *house) message(deviceSerial, secret string) *client.Request {
 	h.t.Helper()
+	// One key serves all devices here, so that the id must tell them apart.
+	return h.messageIn(deviceSerial, secret, "TX-"+deviceSerial)
+}
+
+// messageIn is the same in a transaction of this id.
+func (h *house) messageIn(deviceSerial, secret, transactionID string) *client.Request {
+	h.t.Helper()
 	ra, _ := h.authority.RA()
 	r, err := client.BuildRequest(rand.Reader, client.Enrolment{
-		Key:       shared.key,
-		Subject:   pkix.Name{CommonName: deviceSerial},
-		Challenge: client.Password(secret),
-		// One key serves all devices here, so that the id must tell them apart.
-		TransactionID: "TX-" + deviceSerial,
+		Key:           shared.key,
+		Subject:       pkix.Name{CommonName: deviceSerial},
+		Challenge:     client.Password(secret),
+		TransactionID: transactionID,
 	}, &client.CACertificates{
 		All: h.authority.Chain(false), Encryption: ra, Signing: ra,
 		Issuer: h.authority.Issuer(), Anchors: []*x509.Certificate{h.authority.Root()},
@@ -195,7 +215,7 @@ func (h *house) enrol(deviceSerial string) *x509.Certificate {
 }
 
 // success reads the reply that an answer must hold.
-func (h *house) success(request *client.Request, a answer) *x509.Certificate {
+func (h *house) success(request *client.Request, a reply) *x509.Certificate {
 	h.t.Helper()
 	if a.status != http.StatusOK {
 		h.t.Fatalf("status %d: %s", a.status, a.body)
@@ -210,26 +230,26 @@ func (h *house) success(request *client.Request, a answer) *x509.Certificate {
 	return reply.Certificate
 }
 
-// logBuffer collects log lines.
-type logBuffer struct {
+// houseLog collects log lines.
+type houseLog struct {
 	mu   sync.Mutex
 	text bytes.Buffer
 }
 
-func (b *logBuffer) Write(p []byte) (int, error) {
+func (b *houseLog) Write(p []byte) (int, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.text.Write(p)
 }
 
-func (b *logBuffer) String() string {
+func (b *houseLog) String() string {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.text.String()
 }
 
 // lines returns the lines with this message.
-func (b *logBuffer) lines(t testing.TB, msg string) []map[string]any {
+func (b *houseLog) lines(t testing.TB, msg string) []map[string]any {
 	t.Helper()
 	var found []map[string]any
 	for line := range strings.Lines(b.String()) {
@@ -294,8 +314,8 @@ func commitWith(commit func(ctx context.Context, i depot.Issuance) (depot.Identi
 	}
 }
 
-// zeros is n bytes that are not a message.
-func zeros(n int) io.Reader { return io.LimitReader(endless{}, int64(n)) }
+// nothings is n bytes that are not a message.
+func nothings(n int) io.Reader { return io.LimitReader(endless{}, int64(n)) }
 
 type endless struct{}
 

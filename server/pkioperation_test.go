@@ -83,8 +83,8 @@ func TestMessagesThatAreNone(t *testing.T) {
 	}{
 		{"empty", post(strings.NewReader("")), [2]string{}, 400, "empty body"},
 		{"garbage", post(strings.NewReader("garbage")), [2]string{}, 400, ""},
-		{"just too large", post(zeros(scep.MaxMessage + 1)), [2]string{}, 413, "body of more than 131072 bytes"},
-		{"largest", post(zeros(scep.MaxMessage)), [2]string{}, 400, ""},
+		{"just too large", post(nothings(scep.MaxMessage + 1)), [2]string{}, 413, "body of more than 131072 bytes"},
+		{"largest", post(nothings(scep.MaxMessage)), [2]string{}, 400, ""},
 		{"declared too large", declared(100_000_000), [2]string{}, 413, "body of 100000000 bytes"},
 		{"cut off", post(io.MultiReader(strings.NewReader("x"), failing{})), [2]string{}, 400, "body ended early"},
 		{"encoded", post(strings.NewReader("x")), [2]string{"Content-Encoding", "gzip"}, 415, "content encoding"},
@@ -315,7 +315,7 @@ func TestResetInFlight(t *testing.T) {
 		}
 	})
 	request := h.message("SERIAL1", secretKey)
-	done := make(chan answer)
+	done := make(chan reply)
 	go func() { done <- h.post(string(request.Raw)) }()
 	<-inside
 	secret, _ := h.object("POST", "/api/v1/configurations/default/reset-secret", "{}", 200)["secret_key"].(string)

@@ -162,7 +162,7 @@ func TestCACertificates(t *testing.T) {
 }
 
 // certificates reads an answer to GetCACert.
-func certificates(t *testing.T, a answer) []*x509.Certificate {
+func certificates(t *testing.T, a reply) []*x509.Certificate {
 	t.Helper()
 	if a.header.Get("Content-Type") == "application/x-x509-ca-cert" {
 		c, err := x509.ParseCertificate([]byte(a.body))

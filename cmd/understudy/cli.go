@@ -5,6 +5,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/http"
+	"net/url"
+	"strings"
 	"time"
 
 	"github.com/alecthomas/kong"
@@ -68,14 +71,30 @@ func (f clientFlags) call(method, path string, query map[string][]string, in any
 	if err != nil {
 		return nil, err
 	}
-	if in == nil && method != "GET" && method != "DELETE" {
+	if in == nil && method != http.MethodGet && method != http.MethodDelete {
 		in = struct{}{}
 	}
-	if method == "DELETE" {
-		return nil, client.Call(context.Background(), method, path, query, nil, nil)
-	}
 	var answer json.RawMessage
-	return answer, client.Call(context.Background(), method, path, query, in, &answer)
+	if method == http.MethodDelete {
+		err = client.Call(context.Background(), method, path, query, nil, nil)
+	} else {
+		err = client.Call(context.Background(), method, path, query, in, &answer)
+	}
+	return answer, notFound(path, err)
+}
+
+// notFound names what was looked for.
+func notFound(path string, err error) error {
+	var problem *api.Problem
+	if !errors.As(err, &problem) || problem.Status != http.StatusNotFound {
+		return err
+	}
+	_, name, _ := strings.Cut(strings.TrimPrefix(path, "/api/v1/"), "/") // after the collection
+	name, _, _ = strings.Cut(name, "/")
+	if name, unescaped := url.PathUnescape(name); unescaped == nil && name != "" {
+		return fmt.Errorf("%s: %w", name, err)
+	}
+	return err
 }
 
 // show prints an answer: as it came with --output json, else by text.
@@ -105,7 +124,7 @@ func (p pageFlags) list(f clientFlags, path string, query map[string][]string) (
 	}
 	all := api.List[json.RawMessage]{Items: []json.RawMessage{}}
 	for {
-		answer, err := f.call("GET", path, query, nil)
+		answer, err := f.call(http.MethodGet, path, query, nil)
 		if err != nil || !p.All {
 			return answer, err
 		}

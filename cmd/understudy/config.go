@@ -35,6 +35,7 @@ type policyFlags struct {
 	Chain       *string   `from:"flag" placeholder:"full" help:"What GetCACert answers: full, or no-root for special clients."`
 	Strict      *bool     `from:"flag" negatable:"" help:"Refuse what real clients do slightly wrong."`
 	SHA1        *string   `from:"flag" name:"sha1" placeholder:"allow" help:"allow or refuse requests signed with SHA-1."`
+	DES         *string   `from:"flag" name:"des" placeholder:"allow" help:"allow or refuse requests encrypted with single DES, as scepclient sends them."`
 	KeyChecks   *string   `from:"flag" placeholder:"fast" help:"fast, or strict to look for weak keys before issuing."`
 }
 
@@ -42,7 +43,7 @@ type policyFlags struct {
 func (p policyFlags) fields() map[string]any {
 	fields := map[string]any{}
 	for name, value := range map[string]*string{
-		"purpose": p.Purpose, "key_usage": p.KeyUsage, "chain": p.Chain, "sha1": p.SHA1, "key_checks": p.KeyChecks,
+		"purpose": p.Purpose, "key_usage": p.KeyUsage, "chain": p.Chain, "sha1": p.SHA1, "des": p.DES, "key_checks": p.KeyChecks,
 	} {
 		if value != nil {
 			fields[name] = *value
@@ -89,6 +90,7 @@ func (a *app) printConfiguration(c api.Configuration) error {
 		"chain", p.Chain,
 		"strict", fmt.Sprint(p.Strict),
 		"SHA-1", p.SHA1,
+		"DES", p.DES,
 		"key checks", p.KeyChecks,
 		"created", output.Time(c.CreatedAt),
 		"changed", output.Time(c.ChangedAt),

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/url"
 	"os"
@@ -34,6 +35,7 @@ func TestMain(m *testing.M) {
 //	mode PERMISSIONS FILE…               compare permissions
 //	fill FILE TEXT                       write a file of one line, with mode 0600
 //	signal NAME PID                      send TERM or KILL
+//	hold ADDR                            begin a request and never end it
 //	cmdline PID                          print the arguments of a process
 //	nosecret SECRETFILE FILE…            the secret is in none of the files
 func TestScripts(t *testing.T) {
@@ -52,6 +54,7 @@ func TestScripts(t *testing.T) {
 			"cmdline":  cmdline,
 			"nosecret": nosecret,
 			"signal":   sendSignal,
+			"hold":     hold,
 		},
 	})
 }
@@ -180,4 +183,15 @@ func sendSignal(ts *testscript.TestScript, neg bool, args []string) {
 	pid, err := strconv.Atoi(args[1])
 	need(ts, neg, ok && err == nil && pid > 1, "signal TERM|KILL PID")
 	ts.Check(syscall.Kill(pid, number))
+}
+
+func hold(ts *testscript.TestScript, neg bool, args []string) {
+	need(ts, neg, len(args) == 1, "hold ADDR")
+	conn, err := net.Dial("tcp", args[0])
+	ts.Check(err)
+	ts.Defer(func() { conn.Close() })
+	fmt.Fprintf(conn, "POST /scep/default?operation=PKIOperation HTTP/1.1\r\nHost: %s\r\nContent-Length: 1000\r\nExpect: 100-continue\r\n\r\n", args[0])
+	// The server says 100 Continue when a handler reads the body.
+	_, err = io.ReadFull(conn, make([]byte, len("HTTP/1.1 100 Continue\r\n\r\n")))
+	ts.Check(err)
 }

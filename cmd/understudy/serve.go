@@ -59,9 +59,9 @@ func (c *serveCmd) Run(a *app) error {
 	if err != nil {
 		return err
 	}
-	ctx, stop := a.untilSignal(plan)
-	defer stop()
 	log := a.logger(c.LogFormat)
+	ctx, stop := untilSignal(plan, log)
+	defer stop()
 	in, err := open(ctx, a, plan, log)
 	if err != nil {
 		return err

@@ -45,7 +45,7 @@ func startCertmonger(t *testing.T, it target, dir string) *certmonger {
 		}
 		m.env = append(m.env, variable+"="+path)
 	}
-	m.startDaemon(t)
+	m.startDaemon(t, it)
 	// The daemon takes its name on the bus a moment after it was started.
 	add := []string{"add-scep-ca", "-s", "-c", "lab", "-u", it.url}
 	if it.shape == "single" { // it cannot chain a reply to a CA that it was not given
@@ -71,9 +71,10 @@ func startCertmonger(t *testing.T, it target, dir string) *certmonger {
 	return m
 }
 
-func (m *certmonger) startDaemon(t *testing.T) {
+func (m *certmonger) startDaemon(t *testing.T, it target) {
 	t.Helper()
-	c := exec.Command("dbus-run-session", "--", "sh", "-c", session)
+	name, arguments := trusting(it, "dbus-run-session", "--", "sh", "-c", session)
+	c := exec.Command(name, arguments...)
 	c.Dir = m.dir
 	c.Env = append(os.Environ(), m.env...)
 	stdin, err := c.StdinPipe()
@@ -91,7 +92,7 @@ func (m *certmonger) startDaemon(t *testing.T) {
 		stdin.Close()
 		c.Wait()
 		// Its helpers may outlive it by a moment, and write.
-		for deadline := time.Now().Add(clientLimit); os.RemoveAll(filepath.Join(m.dir, "requests")) != nil && time.Now().Before(deadline); {
+		for deadline := time.Now().Add(clientLimit); os.RemoveAll(m.dir) != nil && time.Now().Before(deadline); {
 			time.Sleep(50 * time.Millisecond)
 		}
 		if t.Failed() {

@@ -120,15 +120,37 @@ func command(t *testing.T, dir string, env []string, name string, arguments ...s
 	return stdout.String(), nil
 }
 
+// systemTrust are Debian's trusted certificates in one file.
+const systemTrust = "/etc/ssl/certs/ca-certificates.crt"
+
+// trusting returns the command line that runs name with its arguments on a
+// machine that trusts the TLS server. strongSwan cannot be told whom to trust,
+// and certmonger forgets it when it posts, so the file of the system's trusted
+// certificates is replaced, for this one process. Without TLS nothing changes.
+func trusting(it target, name string, arguments ...string) (string, []string) {
+	if it.tlsCA == "" {
+		return name, arguments
+	}
+	script := `mount --bind "$0" ` + systemTrust + ` && exec "$@"`
+	return "unshare", append([]string{"--mount", "sh", "-c", script, it.tlsCA, name}, arguments...)
+}
+
+// pki runs strongSwan's command.
+func pki(t *testing.T, it target, dir string, arguments ...string) (string, error) {
+	t.Helper()
+	name, arguments := trusting(it, "pki", arguments...)
+	return command(t, dir, nil, name, arguments...)
+}
+
 // strongSwan drives `pki --scep`, which wants to have fetched the CA
 // certificates with `pki --scepca` before.
 func strongSwan(cipher, digest string) func(*testing.T, target, string, string) (string, error) {
 	return func(t *testing.T, it target, dir, cn string) (string, error) {
-		if _, err := command(t, dir, nil, "pki", "--scepca", "--url", it.url, "--caout", "ca.crt", "--raout", "ra.crt",
+		if _, err := pki(t, it, dir, "--scepca", "--url", it.url, "--caout", "ca.crt", "--raout", "ra.crt",
 			"--outform", "pem", "--force"); err != nil {
 			return "", err
 		}
-		key, err := command(t, dir, nil, "pki", "--gen", "--type", "rsa", "--size", "2048", "--outform", "pem")
+		key, err := pki(t, it, dir, "--gen", "--type", "rsa", "--size", "2048", "--outform", "pem")
 		if err != nil {
 			return "", err
 		}
@@ -141,7 +163,7 @@ func strongSwan(cipher, digest string) func(*testing.T, target, string, string) 
 		} else {
 			arguments = append(arguments, "--cacert-enc", "ra.crt", "--cacert-sig", it.issuer, "--cacert", it.root)
 		}
-		certificate, err := command(t, dir, nil, "pki", arguments...)
+		certificate, err := pki(t, it, dir, arguments...)
 		if err != nil {
 			return "", err
 		}
@@ -154,7 +176,11 @@ func strongSwan(cipher, digest string) func(*testing.T, target, string, string) 
 // scepclient drives either generation of micromdm's client.
 func scepclient(path string) func(*testing.T, target, string, string) (string, error) {
 	return func(t *testing.T, it target, dir, cn string) (string, error) {
-		_, err := command(t, dir, nil, path, "-server-url", it.url, "-challenge", it.challenge, "-cn", cn,
+		var env []string
+		if it.tlsCA != "" {
+			env = []string{"SSL_CERT_FILE=" + it.tlsCA}
+		}
+		_, err := command(t, dir, env, path, "-server-url", it.url, "-challenge", it.challenge, "-cn", cn,
 			"-private-key", "key.pem", "-certificate", "cert.pem", "-keySize", "2048", "-debug")
 		return filepath.Join(dir, "cert.pem"), err
 	}

@@ -58,9 +58,21 @@ func TestOddities(t *testing.T) {
 			if a.Status != "SUCCESS" || len(a.Complaints) > 0 {
 				t.Fatalf("%+v", a)
 			}
-			checkCertificate(t, it, filepath.Join(dir, "cert.pem"), []string{"CN=C02XL0GTJODD"})
+			checkChain(t, it, filepath.Join(dir, "cert.pem"))
 		})
 	}
+}
+
+// TestDroppedExtensions asks for names that a Device Access certificate does
+// not have, and gets the same certificate as everybody.
+func TestDroppedExtensions(t *testing.T) {
+	it, dir := newTarget(t, "chain"), t.TempDir()
+	a := handmade(t, it, dir, []string{"DC=example", "OU=fleet-6F1C3A52-9D4E-4B7A-8C21-000000000001", "CN=C02XL0GTJSAN"},
+		"--san", "one.example", "--san", "two.example")
+	if a.Status != "SUCCESS" || len(a.Complaints) > 0 {
+		t.Fatalf("%+v", a)
+	}
+	checkCertificate(t, it, filepath.Join(dir, "cert.pem"), []string{"DC=example", "OU=fleet-6F1C3A52-9D4E-4B7A-8C21-000000000001", "CN=C02XL0GTJSAN"})
 }
 
 // TestRefusals sends what must not yield a certificate, and holds the answer

@@ -61,28 +61,26 @@ func TestJoiners(t *testing.T) {
 	checkDevices(t, it, map[device]int{d: len(joiners)})
 }
 
-// TestOverTLS enrols once over HTTPS with each client that takes the TLS
-// server's CA from its command line.
+// TestOverTLS enrols over HTTPS, with a TLS server certificate from the
+// server's own TLS root.
 func TestOverTLS(t *testing.T) {
 	it := newTarget(t, "chain", "--tls-self")
 	if !strings.HasPrefix(it.url, "https://") {
 		t.Fatalf("SCEP URL with --tls-self: %s", it.url)
 	}
-	for _, c := range []client{
-		{name: "certmonger", enrol: enrolWithCertmonger},
-		{name: "handmade", enrol: byHand()},
-	} {
+	for _, c := range allClients() {
 		t.Run(c.name, func(t *testing.T) {
 			certificate, err := c.enrol(t, it, t.TempDir(), "C02XL0GTJTLS")
 			if err != nil {
 				t.Fatal(err)
 			}
-			checkCertificate(t, it, certificate, []string{"CN=C02XL0GTJTLS"})
+			checkCertificate(t, it, certificate, append(c.extra, "CN=C02XL0GTJTLS"))
 		})
 	}
 	t.Run("untrusted", func(t *testing.T) {
 		it.tlsCA = ""
-		if a := handmade(t, it, t.TempDir(), []string{"CN=C02XL0GTJTLS"}); a.Status != "ERROR" || !strings.Contains(a.Error, "CERTIFICATE_VERIFY_FAILED") {
+		a := handmade(t, it, t.TempDir(), []string{"CN=C02XL0GTJTLS"})
+		if a.Status != "ERROR" || !strings.Contains(a.Error, "CERTIFICATE_VERIFY_FAILED") {
 			t.Errorf("a client that does not trust the TLS root: %+v", a)
 		}
 	})

@@ -25,15 +25,16 @@ func openssl(t *testing.T, arguments ...string) string {
 // marker, its lifetime, and nothing else.
 func checkCertificate(t *testing.T, it target, path string, subject []string) {
 	t.Helper()
-	openssl(t, "verify", "-x509_strict", "-purpose", "sslclient", "-CAfile", it.root, "-untrusted", it.between, path)
+	checkChain(t, it, path)
 	checkSubject(t, path, subject)
 
-	extensions := []string{"X509v3 Authority Key Identifier", "X509v3 Extended Key Usage", "X509v3 Key Usage: critical", "X509v3 Subject Key Identifier", "1.3.6.1.4.1.51150.13.1"}
+	extensions := []string{"X509v3 Authority Key Identifier", "X509v3 Basic Constraints: critical", "X509v3 Extended Key Usage",
+		"X509v3 Key Usage: critical", "X509v3 Subject Key Identifier", "1.3.6.1.4.1.51150.13.1"}
 	if got := extensionNames(t, path); !slices.Equal(got, extensions) {
 		t.Errorf("extensions of the certificate: %q, want %q", got, extensions)
 	}
-	usages := openssl(t, "x509", "-in", path, "-noout", "-ext", "keyUsage,extendedKeyUsage")
-	for _, want := range []string{"Key Usage: critical\n    Digital Signature\n", "Extended Key Usage: \n    TLS Web Client Authentication\n"} {
+	usages := openssl(t, "x509", "-in", path, "-noout", "-ext", "basicConstraints,keyUsage,extendedKeyUsage")
+	for _, want := range []string{"Basic Constraints: critical\n    CA:FALSE\n", "Key Usage: critical\n    Digital Signature\n", "Extended Key Usage: \n    TLS Web Client Authentication\n"} {
 		if !strings.Contains(usages, want) {
 			t.Errorf("usages of the certificate:\n%s\nwant %q", usages, want)
 		}
@@ -43,6 +44,13 @@ func checkCertificate(t *testing.T, it target, path string, subject []string) {
 		t.Errorf("the certificate has no marker of INTEGER 1, not critical:\n%s", parsed)
 	}
 	checkLifetime(t, path)
+}
+
+// checkChain verifies a certificate up to the root, as a TLS server would that
+// asks a device for it.
+func checkChain(t *testing.T, it target, path string) {
+	t.Helper()
+	openssl(t, "verify", "-x509_strict", "-purpose", "sslclient", "-CAfile", it.root, "-untrusted", it.between, path)
 }
 
 // checkSubject compares the subject with TYPE=VALUE parts in their order.

@@ -34,6 +34,7 @@ type Policy struct {
 	Chain              string `json:"chain"`
 	Strict             bool   `json:"strict"`
 	SHA1               string `json:"sha1"`
+	DES                string `json:"des"`
 	KeyChecks          string `json:"key_checks"`
 }
 
