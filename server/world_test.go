@@ -132,7 +132,7 @@ func (w *world) configure(t *testing.T) {
 	for name, change := range map[string]func(*configuration.Settings){
 		"default": func(*configuration.Settings) {},
 		"strict":  func(s *configuration.Settings) { s.Strict = true },
-		"modern":  func(s *configuration.Settings) { s.SHA1 = configuration.SHA1Refuse },
+		"modern":  func(s *configuration.Settings) { s.SHA1, s.DES = configuration.SHA1Refuse, configuration.DESRefuse },
 		"large":   func(s *configuration.Settings) { s.KeySizes = []int{2048, 3072} },
 	} {
 		settings := configuration.Defaults()
