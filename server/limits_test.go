@@ -14,7 +14,7 @@ import (
 )
 
 // from sends what is not a message from an address, and returns the status.
-func (h *house) from(address, path string) answer {
+func (h *house) from(address, path string) reply {
 	r := post(strings.NewReader("garbage"))
 	r.URL.Path = path
 	r.RemoteAddr = netip.AddrPortFrom(netip.MustParseAddr(address), 4711).String()
@@ -101,19 +101,21 @@ func TestRateLimitOfConfiguration(t *testing.T) {
 
 // Buckets of clients that were not seen for long are given up for new ones.
 func TestRateLimitIsBounded(t *testing.T) {
-	h := open(t, limited(500))
-	for range 500 {
-		h.from("2001:db8::1", "/scep")
-	}
-	if got := h.from("2001:db8::1", "/scep").status; got != 429 {
-		t.Fatalf("%d before the flood", got)
-	}
-	for i := range 40_000 {
-		h.from(fmt.Sprintf("2001:db9:%x:%x::1", i>>8, i&0xff), "/scep")
-	}
-	if got := h.from("2001:db8::1", "/scep").status; got != 400 {
-		t.Errorf("%d: 40 000 clients later the bucket is still there", got)
-	}
+	synctest.Test(t, func(t *testing.T) { // the time stands still
+		h := open(t, limited(500))
+		for range 500 {
+			h.from("2001:db8::1", "/scep")
+		}
+		if got := h.from("2001:db8::1", "/scep").status; got != 429 {
+			t.Fatalf("%d before the flood", got)
+		}
+		for i := range 40_000 {
+			h.from(fmt.Sprintf("2001:db9:%x:%x::1", i>>8, i&0xff), "/scep")
+		}
+		if got := h.from("2001:db8::1", "/scep").status; got != 400 {
+			t.Errorf("%d: 40 000 clients later the bucket is still there", got)
+		}
+	})
 }
 
 func TestRateLimitOutOfRange(t *testing.T) {
@@ -126,7 +128,7 @@ func TestRateLimitOutOfRange(t *testing.T) {
 
 // blocked is a house with one slot, which the first enrolment holds until the
 // returned function is called.
-func blocked(t *testing.T) (h *house, first chan answer, release func()) {
+func blocked(t *testing.T) (h *house, first chan reply, release func()) {
 	t.Helper()
 	inside, goOn := make(chan struct{}), make(chan struct{})
 	h = open(t, func(h *house) {
@@ -142,7 +144,7 @@ func blocked(t *testing.T) (h *house, first chan answer, release func()) {
 		}
 	})
 	request := h.message("FIRST", secretKey)
-	first = make(chan answer, 1)
+	first = make(chan reply, 1)
 	go func() { first <- h.post(string(request.Raw)) }()
 	<-inside
 	return h, first, func() { close(goOn) }
@@ -170,7 +172,7 @@ func TestQueueHasADeadline(t *testing.T) {
 func TestQueueIsBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h, first, release := blocked(t)
-		answers := make(chan answer, 1024)
+		answers := make(chan reply, 1024)
 		for range 1024 {
 			go func() { answers <- h.post("garbage") }()
 		}
@@ -204,7 +206,7 @@ func TestQueueIsBounded(t *testing.T) {
 func TestQueueKeepsItsOrder(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h, first, release := blocked(t)
-		done := make(chan answer)
+		done := make(chan reply)
 		for i := range 5 {
 			request := h.message(fmt.Sprintf("WAITER%d", i), secretKey)
 			go func() { done <- h.post(string(request.Raw)) }()
@@ -228,7 +230,7 @@ func TestQueueForgetsWhoLeft(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h, first, release := blocked(t)
 		ctx, leave := context.WithCancel(t.Context())
-		gone := make(chan answer)
+		gone := make(chan reply)
 		go func() { gone <- do(h.Public(), post(strings.NewReader("garbage")).WithContext(ctx)) }()
 		synctest.Wait()
 		leave()
@@ -246,15 +248,15 @@ func TestLargeBodiesAreBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := open(t)
 		goOn := make(chan struct{})
-		answers := make(chan answer, 256)
+		answers := make(chan reply, 256)
 		for range 256 {
 			go func() { answers <- do(h.Public(), post(&stalling{left: 20_000, goOn: goOn})) }()
 		}
 		synctest.Wait()
-		if a := do(h.Public(), post(zeroBytes(20_000))); a.status != 503 || a.header.Get("Retry-After") == "" {
+		if a := do(h.Public(), post(nothings(20_000))); a.status != 503 || a.header.Get("Retry-After") == "" {
 			t.Errorf("one large body too many: %d", a.status)
 		}
-		if a := do(h.Public(), post(zeroBytes(10_000))); a.status != 400 {
+		if a := do(h.Public(), post(nothings(10_000))); a.status != 400 {
 			t.Errorf("an ordinary body: %d", a.status)
 		}
 		close(goOn)
@@ -263,7 +265,7 @@ func TestLargeBodiesAreBounded(t *testing.T) {
 				t.Fatalf("a slow one got %d", a.status)
 			}
 		}
-		if a := do(h.Public(), post(zeroBytes(20_000))); a.status != 400 {
+		if a := do(h.Public(), post(nothings(20_000))); a.status != 400 {
 			t.Errorf("afterwards: %d", a.status)
 		}
 	})
