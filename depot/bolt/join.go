@@ -58,7 +58,10 @@ func (d *Depot) sameStore(path string, size int64) error {
 	}
 	var e Entry
 	if err == nil {
-		e, _, err = parseLine(line, head{})
+		_, err = follow(line, head{})
+	}
+	if err == nil {
+		e, err = parseLine(line, head{})
 	}
 	if err != nil {
 		return &LedgerError{path, 0, 1, err}
