@@ -294,7 +294,10 @@ func envelopeAttacks() []attack {
 		{"A40", "ECDSA signer", "", ecClient, badAlg},
 		{"A40", "Ed25519 signer", "", edClient, badAlg},
 	}
-	for _, c := range []craft.Cipher{craft.DESCBC, craft.AES192CBC, craft.RC2CBC, craft.AES128GCM} {
+	all = append(all, attack{"A39", "single DES where it is refused", "modern", func(_ *testing.T, _ *world, r *craft.Request) {
+		r.Envelope.Cipher = craft.DESCBC
+	}, badAlg})
+	for _, c := range []craft.Cipher{craft.AES192CBC, craft.RC2CBC, craft.AES128GCM} {
 		all = append(all, attack{"A39", "cipher " + c.OID.String(), "", func(_ *testing.T, _ *world, r *craft.Request) { r.Envelope.Cipher = c }, badAlg})
 	}
 	return all
