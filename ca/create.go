@@ -51,13 +51,21 @@ func create(dir string, o Options) (*Authority, error) {
 	if err := fill(half, o); err != nil {
 		return nil, errors.Join(err, os.RemoveAll(half))
 	}
-	if err := os.Rename(half, dir); err != nil {
+	if err := moveInto(half, dir); err != nil {
 		return nil, errors.Join(err, os.RemoveAll(half))
 	}
 	if err := syncDir(filepath.Dir(dir)); err != nil {
 		return nil, err
 	}
 	return open(dir, o)
+}
+
+// moveInto renames a directory to a place that is missing or empty.
+func moveInto(half, dir string) error {
+	if err := os.Remove(dir); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return os.Rename(half, dir)
 }
 
 // forCreation fills in what a new authority needs, and refuses what cannot be.

@@ -81,7 +81,7 @@ func readSANs(der []byte, sans []string) ([]string, error) {
 
 // Tags of GeneralName (RFC 5280 §4.2.1.6).
 const (
-	tagOtherName    = cryptobyte_asn1.Tag(0x80 | 0x20 | 0)
+	tagOtherName    = cryptobyte_asn1.Tag(0x80 | 0x20) // [0]
 	tagRFC822Name   = cryptobyte_asn1.Tag(0x80 | 1)
 	tagDNSName      = cryptobyte_asn1.Tag(0x80 | 2)
 	tagDirectory    = cryptobyte_asn1.Tag(0x80 | 0x20 | 4)

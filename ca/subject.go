@@ -16,7 +16,7 @@ import (
 // Limits of a subject. Whoever reads names from certificates is spared more.
 const (
 	subjectLimit    = 8 << 10 // octets, the whole Name
-	attributeLimit  = 64      // relative names, and attributes in all of them
+	attributeLimit  = 64      // attributes in all relative names, and so relative names
 	valueLimit      = 256     // octets, one value
 	constructedFlag = 0x20    // of a tag
 )
@@ -35,9 +35,6 @@ func checkSubject(raw []byte) error {
 	attributes, filled := 0, false
 	for relative := 1; !name.Empty(); relative++ {
 		var set cryptobyte.String
-		if relative > attributeLimit {
-			return rejectSubject("subject has more than %d relative names", attributeLimit)
-		}
 		if !name.ReadASN1(&set, cryptobyte_asn1.SET) || set.Empty() {
 			return rejectSubject("relative name %d is not one", relative)
 		}

@@ -8,7 +8,6 @@
 package configuration
 
 import (
-	"errors"
 	"fmt"
 	"time"
 
@@ -61,6 +60,7 @@ func (l *Live) SCEPOptions(now time.Time) scep.Options {
 	return scep.Options{
 		Strict:    l.Record.Policy.Strict,
 		AllowSHA1: l.Record.Policy.SHA1 == SHA1Allow,
+		AllowDES:  l.Record.Policy.DES == DESAllow,
 		KeySizes:  l.Record.Policy.KeySizes,
 		Now:       now,
 	}
@@ -77,9 +77,4 @@ func (l *Live) Matches(secret challenge.Secret) bool { return l.static.Matches(s
 // errNoSuch wraps depot.ErrNotFound with what was asked for.
 func errNoSuch(idOrName string) error {
 	return fmt.Errorf("configuration %q: %w", idOrName, depot.ErrNotFound)
-}
-
-// unsure says whether a failed write may have happened nevertheless.
-func unsure(err error) bool {
-	return !errors.Is(err, depot.ErrExists) && !errors.Is(err, depot.ErrNotFound)
 }

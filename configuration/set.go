@@ -120,9 +120,6 @@ func (s *Set) Add(ctx context.Context, settings Settings, secret *challenge.Secr
 	}
 	s.writing.Lock()
 	defer s.writing.Unlock()
-	if _, taken := s.ByName(settings.Name); taken {
-		return nil, challenge.Secret{}, fmt.Errorf("configuration name %q: %w", settings.Name, depot.ErrExists)
-	}
 	id, err := NewID(s.random)
 	if err != nil {
 		return nil, challenge.Secret{}, fmt.Errorf("add configuration: %w", err)
@@ -187,15 +184,12 @@ func (s *Set) Change(ctx context.Context, idOrName string, patch []byte) (*Live,
 	if err != nil {
 		return nil, err
 	}
-	if err := settings.Validate(); err != nil {
+	if err := settings.Validate(); err != nil { // before seconds become durations, which could overflow
 		return nil, err
 	}
 	record := settings.apply(old.Record)
 	if reflect.DeepEqual(record, old.Record) {
 		return old, nil
-	}
-	if other, taken := s.ByName(record.Name); taken && other != old {
-		return nil, fmt.Errorf("configuration name %q: %w", record.Name, depot.ErrExists)
 	}
 	return s.store(ctx, "change configuration", old, record, depot.EventConfigurationChanged)
 }
@@ -278,14 +272,15 @@ func (s *Set) replace(old, successor *Live) {
 	s.now.Store(newIndex(lives))
 }
 
-// failed wraps the error of a write. When the write may have happened all the
-// same, or somebody else wrote, what the depot holds now becomes live, if it
-// can be read: requests must not be judged by something that it forgot.
+// failed wraps the error of a write. Unless a name was taken, the write may
+// have happened all the same, or somebody else may have written before: what
+// the depot holds now becomes live, if it can be read.
 func (s *Set) failed(ctx context.Context, verb string, err error) error {
-	if unsure(err) {
-		if loadErr := s.load(context.WithoutCancel(ctx)); loadErr != nil {
-			err = errors.Join(err, fmt.Errorf("read back: %w", loadErr))
-		}
+	if errors.Is(err, depot.ErrExists) {
+		return fmt.Errorf("%s: %w", verb, err)
+	}
+	if loadErr := s.load(context.WithoutCancel(ctx)); loadErr != nil {
+		err = errors.Join(err, fmt.Errorf("read back: %w", loadErr))
 	}
 	return fmt.Errorf("%s: %w", verb, err)
 }

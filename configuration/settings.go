@@ -25,6 +25,7 @@ type Settings struct {
 	Chain              string        `json:"chain"`
 	Strict             bool          `json:"strict"`
 	SHA1               string        `json:"sha1"`
+	DES                string        `json:"des"`
 	KeyChecks          string        `json:"key_checks"`
 }
 
@@ -36,6 +37,8 @@ const (
 	ChainNoRoot              = "no-root"
 	SHA1Allow                = "allow"
 	SHA1Refuse               = "refuse"
+	DESAllow                 = "allow"
+	DESRefuse                = "refuse"
 	KeyChecksFast            = "fast"
 	KeyChecksStrict          = "strict"
 )
@@ -69,6 +72,7 @@ func Defaults() Settings {
 		RetryPeriodSeconds: int64(10 * time.Minute / time.Second),
 		Chain:              ChainFull,
 		SHA1:               SHA1Allow,
+		DES:                DESAllow,
 		KeyChecks:          KeyChecksFast,
 	}
 }
@@ -86,6 +90,7 @@ func SettingsOf(c depot.Configuration) Settings {
 		Chain:              c.Policy.Chain,
 		Strict:             c.Policy.Strict,
 		SHA1:               c.Policy.SHA1,
+		DES:                c.Policy.DES,
 		KeyChecks:          c.Policy.KeyChecks,
 	}
 }
@@ -103,6 +108,7 @@ func (s Settings) apply(c depot.Configuration) depot.Configuration {
 		Chain:       s.Chain,
 		Strict:      s.Strict,
 		SHA1:        s.SHA1,
+		DES:         s.DES,
 		KeyChecks:   s.KeyChecks,
 	}
 	return c
@@ -181,6 +187,7 @@ func (s *Settings) fields() map[string]any {
 		"chain":                &s.Chain,
 		"strict":               &s.Strict,
 		"sha1":                 &s.SHA1,
+		"des":                  &s.DES,
 		"key_checks":           &s.KeyChecks,
 	}
 }
@@ -220,6 +227,7 @@ func (s Settings) Validate() error {
 	oneOf(&wrong, "key_usage", s.KeyUsage, KeyUsageSigning, KeyUsageSigningAgreement)
 	oneOf(&wrong, "chain", s.Chain, ChainFull, ChainNoRoot)
 	oneOf(&wrong, "sha1", s.SHA1, SHA1Allow, SHA1Refuse)
+	oneOf(&wrong, "des", s.DES, DESAllow, DESRefuse)
 	oneOf(&wrong, "key_checks", s.KeyChecks, KeyChecksFast, KeyChecksStrict)
 	between(&wrong, "validity_seconds", s.ValiditySeconds, minValidity, maxValidity)
 	between(&wrong, "retry_period_seconds", s.RetryPeriodSeconds, 0, maxRetryPeriod)

@@ -48,5 +48,7 @@ func Warnings(c depot.Configuration) []Warning {
 		"clients that do not follow RFC 8894 to the letter are refused, and clocks more than 15 minutes off as well")
 	warn(p.SHA1 == SHA1Allow, SeverityLow, "sha1",
 		"messages signed with SHA-1 are accepted, which old clients need; refuse it when all clients know SHA-256")
+	warn(p.DES == DESAllow, SeverityMedium, "des",
+		"requests encrypted with single DES are accepted, which scepclient needs, and their challenge can be read by whoever records them; refuse it when all clients know AES")
 	return list
 }

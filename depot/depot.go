@@ -27,21 +27,32 @@ var (
 	// already. Nothing was changed.
 	ErrChallengeSpent = errors.New("challenge is spent")
 	// ErrUnavailable: the store cannot be written or read now (disk full,
-	// closed, connection lost). Trying again later may help.
+	// closed, connection lost). Trying again later may help. A change may or
+	// may not have happened: the ledger can fail after the database. It must
+	// not be acknowledged; reading it again tells, and never answers from
+	// what the ledger lacks.
 	ErrUnavailable = errors.New("store unavailable")
+	// ErrCursor: the cursor is not one that the depot gave out for such a
+	// list.
+	ErrCursor = errors.New("cursor is not valid")
+	// ErrInvalid: the arguments contradict themselves or lack what every
+	// record has. Nothing was changed.
+	ErrInvalid = errors.New("not valid")
 )
 
 // A Depot keeps what must not be lost. All methods are safe for concurrent
 // use. A method that changes something is durable, in the store and in the
-// ledger, when it returns nil; when it returns an error that is not one of
-// the above, the change may or may not have happened and the caller must not
-// acknowledge it. Records that a method returns belong to the caller, and the
-// caller's arguments stay the caller's.
+// ledger, when it returns nil; when it returns an error of which nothing above
+// says that nothing was changed, the change may or may not have happened and
+// the caller must not acknowledge it. Records that a method returns belong to
+// the caller, and the caller's arguments stay the caller's. Times come back in
+// UTC, exact to the microsecond; empty lists come back nil.
 type Depot interface {
 	// Commit stores, in one step: the transaction, the identity, the device,
 	// the spent challenge if there is one, an event, and the ledger entries.
-	// It returns the identity as stored. ErrExists, ErrTransactionConflict,
-	// ErrChallengeSpent.
+	// It returns the identity as stored: PreviousSerial is the depot's to
+	// give. Looked at in this order: ErrInvalid, ErrTransactionConflict,
+	// ErrChallengeSpent, ErrExists (certificate serial or SHA-256 taken).
 	Commit(ctx context.Context, i Issuance) (Identity, error)
 
 	// Transaction returns the last transaction of that id within the
@@ -60,25 +71,32 @@ type Depot interface {
 	// ErrCursor.
 	Identities(ctx context.Context, q IdentityQuery) (Page[Identity], error)
 
-	// Device finds one. ErrNotFound.
+	// Device finds one. It is what the commits made of it: FirstSeen and
+	// LastSeen are IssuedAt of the first and of the latest commit, Names and
+	// LatestSerial come from the latest commit. ErrNotFound.
 	Device(ctx context.Context, configurationID, key string) (Device, error)
-	// Devices lists a page, ordered by configuration id and key.
+	// Devices lists a page, ordered by configuration id and key, both by
+	// their bytes. ErrCursor.
 	Devices(ctx context.Context, q DeviceQuery) (Page[Device], error)
 
-	// Events lists events in the order in which they happened.
+	// Events lists events in the order in which they happened. NextCursor is
+	// the Sequence to ask After for more, in decimal.
 	Events(ctx context.Context, q EventQuery) (Page[Event], error)
 
 	// AddConfiguration stores a new one. ErrExists when its id was ever used
-	// or its name is in use.
+	// or its name is in use. Its revision is 1.
 	AddConfiguration(ctx context.Context, c Configuration) error
 	// SetConfiguration replaces the configuration with the same id. The
 	// revision must be one more than the stored one (ErrTransactionConflict).
 	// cause is EventConfigurationChanged, EventSecretReset or
-	// EventConfigurationRemoved. ErrNotFound, ErrExists (name in use).
+	// EventConfigurationRemoved, and RemovedAt is set with the last one and
+	// only then; a removed configuration is ErrNotFound here. ErrExists (name
+	// in use).
 	SetConfiguration(ctx context.Context, c Configuration, cause EventType) error
 	// Configuration finds by id, removed ones too. ErrNotFound.
 	Configuration(ctx context.Context, id string) (Configuration, error)
-	// Configurations returns all that are not removed, by name.
+	// Configurations returns all that are not removed, ordered by the
+	// bytes of their names.
 	Configurations(ctx context.Context) ([]Configuration, error)
 
 	// RecordAuthority writes the authority's generation to the ledger: which
@@ -95,6 +113,3 @@ type Depot interface {
 	// Close waits for steps in flight. It is safe to call twice.
 	Close() error
 }
-
-// ErrCursor: the cursor is not one that the depot gave out.
-var ErrCursor = errors.New("cursor is not valid")

@@ -9,8 +9,9 @@ type Issuance struct {
 	Challenge   ChallengeRef // what this step spends; zero: nothing
 	// After is the Sequence of the last transaction with the same
 	// configuration and transactionID that the caller saw, 0 if none. When
-	// another one was committed since, or the same pkiMessage was, nothing is
-	// stored and the answer is ErrTransactionConflict.
+	// another one was committed since, or the same pkiMessage was (in whatever
+	// configuration), nothing is stored and the answer is
+	// ErrTransactionConflict.
 	After uint64
 }
 
@@ -82,7 +83,7 @@ type Identity struct {
 	Fault             string // lab fault rule that applied
 	IntuneVerdict     string
 	IntuneActivityID  string
-	PreviousSerial    string // the device's certificate before this one
+	PreviousSerial    string // the device's certificate before this one; given by the depot
 	RevokedAt         time.Time
 	RevocationReason  string
 	Void              bool // signed, never delivered
@@ -162,6 +163,7 @@ type ConfigurationPolicy struct {
 	Chain       string // "full", "no-root"
 	Strict      bool
 	SHA1        string // "allow", "refuse"
+	DES         string // "allow", "refuse"
 	KeyChecks   string // "fast", "strict"
 }
 
@@ -189,7 +191,7 @@ const (
 type Event struct {
 	Sequence          uint64 // the order; ids are ev_ + hex of it
 	Type              EventType
-	At                time.Time
+	At                time.Time // IssuedAt; CreatedAt, ChangedAt, SecretResetAt or RemovedAt of the configuration
 	ConfigurationID   string
 	ConfigurationName string
 	CertificateSerial string
@@ -202,7 +204,7 @@ type Order string
 
 // The orders that have an index.
 const (
-	NewestFirst Order = "issued"    // latest issue first; the default
+	NewestFirst Order = "issued"    // last committed first; the default
 	ByNotAfter  Order = "not_after" // soonest expiry first, ties by certificate serial
 )
 
@@ -217,7 +219,7 @@ type IdentityQuery struct {
 	NotAfterFrom    time.Time // [from, to)
 	NotAfterTo      time.Time
 	Order           Order
-	Limit           int // 1…500; 0 means 100
+	Limit           int // see PageLimit
 	Cursor          string
 }
 

@@ -152,6 +152,10 @@ func TestVendorForms(t *testing.T) {
 		{"empty subject", subject(), device.Names{Key: "subject:"}},
 		{"control characters", subject(cn("a\nb ODA " + udid)),
 			device.Names{Key: "udid:" + udid, ComputerName: "a b", UDID: udid}},
+		{"no UTF-8, and a backslash", subject(cn("a\\\xef@b ODA \uFFFD\xef\xbf")),
+			device.Names{Key: "device:\uFFFD\\ef\\bf", UPN: `a\\\EF@b`, DeviceID: "\uFFFD\\EF\\BF"}},
+		{"only a backslash", subject(cn(`LAB\mac ODA ` + udid)),
+			device.Names{Key: "udid:" + udid, ComputerName: `LAB\mac`, UDID: udid}},
 		{"characters that do not print", subject(cn("a\x1b[2J\u202eb@c ODA x\x00y")),
 			device.Names{Key: `device:x\00y`, UPN: `a\1B[2J\E2\80\AEb@c`, DeviceID: `x\00y`}},
 	}
@@ -207,6 +211,27 @@ func TestSameDevice(t *testing.T) {
 			t.Errorf("groups %d and %d have the same key %q", other, i, first)
 		}
 		owner[first] = i
+	}
+}
+
+// Keys fit into any index, and long names stay apart.
+func TestKeysAreBounded(t *testing.T) {
+	long := strings.Repeat("x", 4000)
+	for name, format := range map[string]string{
+		"device serial": "OktaManagementAttestation for %s", "device id": "a@b ODA %s", "profile": "a@b ODA 1 %s",
+		"both": "a@b ODA %[1]s %[1]s", "subject": "of no form: %s", "escaped": "a@b ODA %s\x01\x01\x01",
+	} {
+		one, err := device.FromSubject(subject(cn(fmt.Sprintf(format, long))))
+		if err != nil {
+			t.Fatal(err)
+		}
+		two, err := device.FromSubject(subject(cn(fmt.Sprintf(format, long+"y"))))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(one.Key) > device.MaxKey || one.Key == two.Key {
+			t.Errorf("%s: keys of %d bytes, %q and %q", name, len(one.Key), one.Key, two.Key)
+		}
 	}
 }
 

@@ -103,14 +103,12 @@ func formatName(attributes []attribute) string {
 // printable returns s as it is when all of it prints. Otherwise the rest
 // stands as \XX of its bytes, and backslashes are doubled.
 func printable(s string) string {
-	for i, c := range s {
-		if !unicode.IsPrint(c) || c == utf8.RuneError && s[i] != "\uFFFD"[0] {
-			var b strings.Builder
-			writeEscaped(&b, s, `\`)
-			return b.String()
-		}
+	if utf8.ValidString(s) && !strings.ContainsFunc(s, func(c rune) bool { return !unicode.IsPrint(c) }) {
+		return s
 	}
-	return s
+	var b strings.Builder
+	writeEscaped(&b, s, `\`)
+	return b.String()
 }
 
 // writeEscaped writes s with a backslash before each of the special

@@ -1,7 +1,6 @@
 package scep
 
 import (
-	"bytes"
 	"crypto/rsa"
 	"crypto/x509"
 	"encoding/asn1"
@@ -18,7 +17,8 @@ import (
 )
 
 // Success returns a CertRep with the certificates, encrypted to the message's
-// signer alone, in the request's own cipher and digest (RFC 8894 §3.3.2.1).
+// signer alone, in the request's own cipher and digest (RFC 8894 §3.3.2.1); a
+// request in single DES is answered in AES-128-CBC.
 // Clients expect the issued certificate and nothing else in it.
 func (r Recipient) Success(m *Message, now time.Time, certificates ...*x509.Certificate) ([]byte, error) {
 	if err := CanReplyTo(m); err != nil {
@@ -29,7 +29,7 @@ func (r Recipient) Success(m *Message, now time.Time, certificates ...*x509.Cert
 		return nil, err
 	}
 	cipher := m.cipher
-	if cipher == 0 {
+	if cipher == 0 || cipher == cms.DESCBC {
 		cipher = cms.AES128CBC
 	}
 	envelope, err := cms.Envelope(r.random(), bundle, cipher, m.Signer)
@@ -97,8 +97,12 @@ func (r Recipient) certRep(m *Message, now time.Time, content []byte, status ...
 	if _, err := io.ReadFull(r.random(), nonce); err != nil {
 		return nil, fmt.Errorf("make senderNonce: %w", err)
 	}
+	signed, err := signingTime(now)
+	if err != nil {
+		return nil, fmt.Errorf("encode signingTime: %w", err)
+	}
 	attributes := append([]cms.Attribute{
-		{Type: cms.OIDSigningTime, Value: signingTime(now)},
+		{Type: cms.OIDSigningTime, Value: signed},
 		printable(oidMessageType, string(CertRep)),
 		value(oidTransactionID, echoTag(m), []byte(m.TransactionID)),
 		value(oidSenderNonce, cbasn1.OCTET_STRING, nonce),
@@ -139,7 +143,7 @@ func isPrintableString(s string) bool {
 		c := s[i]
 		switch {
 		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9':
-		case bytes.IndexByte([]byte(" '()+,-./:=?"), c) >= 0:
+		case strings.IndexByte(" '()+,-./:=?", c) >= 0:
 		default:
 			return false
 		}
@@ -148,7 +152,7 @@ func isPrintableString(s string) bool {
 }
 
 // signingTime encodes t as RFC 5652 §11.3 says: UTCTime until 2049.
-func signingTime(t time.Time) []byte {
+func signingTime(t time.Time) ([]byte, error) {
 	t = t.UTC()
 	var b cryptobyte.Builder
 	if year := t.Year(); year >= 1950 && year < 2050 {
@@ -156,7 +160,7 @@ func signingTime(t time.Time) []byte {
 	} else {
 		b.AddASN1GeneralizedTime(t)
 	}
-	return b.BytesOrPanic()
+	return b.Bytes()
 }
 
 func printable(oid asn1.ObjectIdentifier, text string) cms.Attribute {

@@ -32,9 +32,10 @@ const MaxReply = 16 << 10
 const (
 	maxCertificates  = 4
 	maxRecipients    = 4
-	maxTransactionID = 128     // characters
-	maxNonce         = 64      // bytes
-	maxChallenge     = 8 << 10 // bytes of its encoding
+	maxContent       = 32 << 10 // bytes of ciphertext in the envelope
+	maxTransactionID = 128      // characters
+	maxNonce         = 64       // bytes
+	maxChallenge     = 8 << 10  // bytes of its encoding
 	maxClockSkew     = 15 * time.Minute
 )
 
@@ -62,6 +63,9 @@ type Options struct {
 	Strict bool
 	// AllowSHA1 admits SHA-1 as digest of a message and of a CSR.
 	AllowSHA1 bool
+	// AllowDES admits single DES as cipher of a request; the reply then uses
+	// AES-128-CBC, since DES must not be used (RFC 8894 §2.9).
+	AllowDES bool
 	// KeySizes are the RSA sizes, in bits, that the signer's key and the CSR's
 	// key may have. Empty means that none is allowed.
 	KeySizes []int
@@ -106,6 +110,7 @@ const (
 	WarnSigningTimeBad    = "signing_time_unreadable" // present, but no time
 	WarnNonceLength       = "nonce_length"            // senderNonce does not have 16 bytes
 	WarnIDEncoding        = "transaction_id_encoding" // not a PrintableString, or not its characters
+	WarnDES               = "des_cipher"              // the envelope is encrypted with single DES
 	WarnBER               = "ber"                     // BER that is not DER
 	WarnCSRSHA1           = "csr_sha1"                // the CSR is signed with SHA-1
 )

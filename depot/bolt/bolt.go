@@ -1,75 +1,169 @@
-// Package bolt keeps a depot in a bbolt file with a ledger beside it.
+// Package bolt keeps a depot in one directory on one machine: a bbolt file
+// (store.db) and, beside it, the ledger (ledger), an append-only text file of
+// the facts that must survive the loss of the database.
+//
+// One goroutine writes. It commits whatever was asked for while it synced the
+// commit before (group commit without a timer), so a lone caller waits for
+// nothing and a crowd shares its fsyncs. A step is in the database first, then
+// in the ledger, then acknowledged; the database keeps a copy of the ledger
+// records that are not known to be on the disk, so that a death in between is
+// made good when the store is opened, and reading never shows what the ledger
+// lacks.
+//
+// The package must not know SCEP, HTTP or policy. It imports only packages
+// depot and clock of ours.
 package bolt
 
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
+	"os"
+	"path/filepath"
+	"runtime/debug"
+	"sync"
+	"sync/atomic"
 
+	"go.etcd.io/bbolt"
 	"understudy.example/understudy/clock"
 	"understudy.example/understudy/depot"
 )
 
-// Options are what Open needs besides the directory.
+// Options are what Open needs besides the directory. The zero value of each
+// means what is said with it.
 type Options struct {
-	Clock  clock.Clock
-	Log    *slog.Logger
-	Random io.Reader
-	// MustExist refuses a store that is not there instead of making one.
+	Clock  clock.Clock  // dates the first ledger record; clock.System
+	Log    *slog.Logger // of repairs and failing disks; discarded
+	Random io.Reader    // the identity of a new store; crypto/rand.Reader
+
+	// MustExist refuses a directory without a store instead of making one.
+	// It is for callers that know that there was one, because they found the
+	// authority whose certificates it holds.
 	MustExist bool
+
+	wrapLedger func(file) file // for tests
 }
 
-// Depot is a depot.Depot.
-type Depot struct{}
+// Depot is a depot.Depot in a directory. It is made by Open.
+type Depot struct {
+	dir    string
+	store  string // identity
+	log    *slog.Logger
+	db     *bbolt.DB
+	ledger *ledger
 
-var errStub = errors.New("not written yet")
+	mu      sync.RWMutex // guards closed and sending on steps
+	closed  bool
+	steps   chan *step
+	stopped chan struct{} // closed when the writer has ended
 
-// Open opens the store in a directory.
-func Open(dir string, o Options) (*Depot, error) { return &Depot{}, nil }
-
-func (d *Depot) Commit(ctx context.Context, i depot.Issuance) (depot.Identity, error) {
-	return depot.Identity{}, errStub
+	synced  atomic.Uint64 // number of the last record known to be in the ledger
+	failing atomic.Bool   // the last write did not succeed
+	damage  atomic.Pointer[damageError]
+	behind  bool // the ledger may lack records; only the writer uses it
+	stuck   bool // bbolt panicked in a rollback; only the writer uses it
 }
-func (d *Depot) Transaction(ctx context.Context, configurationID, transactionID string) (depot.Transaction, error) {
-	return depot.Transaction{}, errStub
-}
-func (d *Depot) TransactionOfMessage(ctx context.Context, sha256 [32]byte) (depot.Transaction, error) {
-	return depot.Transaction{}, errStub
-}
-func (d *Depot) Identity(ctx context.Context, certificateSerial string) (depot.Identity, error) {
-	return depot.Identity{}, errStub
-}
-func (d *Depot) IdentityBySHA256(ctx context.Context, sha256 [32]byte) (depot.Identity, error) {
-	return depot.Identity{}, errStub
-}
-func (d *Depot) Identities(ctx context.Context, q depot.IdentityQuery) (depot.Page[depot.Identity], error) {
-	return depot.Page[depot.Identity]{}, errStub
-}
-func (d *Depot) Device(ctx context.Context, configurationID, key string) (depot.Device, error) {
-	return depot.Device{}, errStub
-}
-func (d *Depot) Devices(ctx context.Context, q depot.DeviceQuery) (depot.Page[depot.Device], error) {
-	return depot.Page[depot.Device]{}, errStub
-}
-func (d *Depot) Events(ctx context.Context, q depot.EventQuery) (depot.Page[depot.Event], error) {
-	return depot.Page[depot.Event]{}, errStub
-}
-func (d *Depot) AddConfiguration(ctx context.Context, c depot.Configuration) error { return errStub }
-func (d *Depot) SetConfiguration(ctx context.Context, c depot.Configuration, cause depot.EventType) error {
-	return errStub
-}
-func (d *Depot) Configuration(ctx context.Context, id string) (depot.Configuration, error) {
-	return depot.Configuration{}, errStub
-}
-func (d *Depot) Configurations(ctx context.Context) ([]depot.Configuration, error) {
-	return nil, errStub
-}
-func (d *Depot) RecordAuthority(ctx context.Context, a depot.AuthorityGeneration) error {
-	return errStub
-}
-func (d *Depot) Check(ctx context.Context) ([]string, error) { return nil, errStub }
-func (d *Depot) Ready(ctx context.Context) error             { return errStub }
-func (d *Depot) Close() error                                { return nil }
 
 var _ depot.Depot = (*Depot)(nil)
+
+var errClosed = fmt.Errorf("%w: it is closed", depot.ErrUnavailable)
+
+// damageError is what is left of a panic: bbolt panics, and the machine
+// faults, over pages that make no sense.
+type damageError struct {
+	path  string
+	cause any
+}
+
+func (e *damageError) Error() string {
+	return fmt.Sprintf("store %s is damaged (%v); restore a backup, or make it anew from its ledger with `understudy rebuild`", e.path, e.cause)
+}
+
+// view runs fn in a read transaction. Damage becomes an error.
+func (d *Depot) view(fn func(tx *bbolt.Tx) error) (err error) {
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	tx, err := d.db.Begin(false)
+	if err != nil {
+		return fmt.Errorf("%w: %w", depot.ErrUnavailable, err)
+	}
+	defer tx.Rollback()
+	defer func() {
+		if cause := recover(); cause != nil {
+			err = d.damaged(cause)
+		}
+	}()
+	return fn(tx)
+}
+
+// damaged notes that the store is damaged, after which nothing is written any
+// more: what is still good is better left alone.
+func (d *Depot) damaged(cause any) error {
+	e := &damageError{d.db.Path(), cause}
+	if d.damage.CompareAndSwap(nil, e) {
+		d.log.Error("store is damaged", "path", e.path, "cause", fmt.Sprint(cause))
+	}
+	return e
+}
+
+// settled returns when the ledger has the record with this number, which is
+// at once except after a ledger that could not be written.
+func (d *Depot) settled(ctx context.Context, sequence uint64) error {
+	if sequence <= d.synced.Load() {
+		return nil
+	}
+	return d.submit(ctx, func(*batch) error { return nil })
+}
+
+// Ready asks for a write when the last one failed, and believes otherwise
+// that the next will succeed.
+func (d *Depot) Ready(ctx context.Context) error {
+	d.mu.RLock()
+	closed := d.closed
+	d.mu.RUnlock()
+	if closed {
+		return errClosed
+	}
+	if e := d.damage.Load(); e != nil {
+		return e
+	}
+	if !d.failing.Load() {
+		return nil
+	}
+	// A full disk still has the free pages of the database; so ask for more
+	// room than they are likely to give, and give it back.
+	room := make([]byte, 64<<10)
+	err := d.submit(ctx, func(b *batch) error { return b.put(bucketMeta, []byte(metaProbe), room) })
+	if err != nil {
+		return err
+	}
+	return d.submit(ctx, func(b *batch) error { return b.remove(bucketMeta, []byte(metaProbe)) })
+}
+
+// Close ends the writer after the steps in flight, notes that the store was
+// closed in order, and closes the files.
+func (d *Depot) Close() error {
+	d.mu.Lock()
+	if d.closed {
+		d.mu.Unlock()
+		<-d.stopped
+		return nil
+	}
+	d.closed = true
+	close(d.steps)
+	d.mu.Unlock()
+	<-d.stopped
+
+	err := d.ledger.file.Close()
+	if !d.stuck {
+		err = errors.Join(err, d.db.Close())
+	}
+	if remove := os.Remove(filepath.Join(d.dir, pidFile)); remove != nil && !errors.Is(remove, os.ErrNotExist) {
+		err = errors.Join(err, remove)
+	}
+	if err != nil {
+		return fmt.Errorf("close store %s: %w", d.dir, err)
+	}
+	return nil
+}

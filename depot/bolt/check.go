@@ -1,0 +1,233 @@
+package bolt
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"go.etcd.io/bbolt"
+	"understudy.example/understudy/depot"
+)
+
+// quickCheck is the size in bytes up to which a file is looked through at
+// every start. It takes a fraction of a second; a store of a million
+// certificates takes many.
+const quickCheck = 64 << 20
+
+// checkDatabase looks at every page before the store is used.
+func (d *Depot) checkDatabase(s state) error {
+	if s.clean && !s.small {
+		return nil
+	}
+	if !s.small {
+		d.log.Info("store was not closed in order and is looked through", "path", d.db.Path())
+	}
+	return d.db.View(func(tx *bbolt.Tx) error {
+		// bbolt checks in a goroutine of its own, where a fault would end
+		// the process. So touch everything here first.
+		if err := tx.ForEach(func(_ []byte, b *bbolt.Bucket) error { return touch(b) }); err != nil {
+			return &damageError{d.db.Path(), err}
+		}
+		if err := measurePages(tx); err != nil {
+			return &damageError{d.db.Path(), err}
+		}
+		var first error
+		for err := range tx.Check() {
+			if first == nil {
+				first = err
+			}
+		}
+		if first != nil {
+			return &damageError{d.db.Path(), first}
+		}
+		return nil
+	})
+}
+
+// measurePages looks for a page that says that it is longer than the file.
+// bbolt's check would count its parts, four thousand million if it says so.
+func measurePages(tx *bbolt.Tx) error {
+	pages := int(tx.Size()) / tx.DB().Info().PageSize
+	for id := 0; id < pages; id++ {
+		page, err := tx.Page(id)
+		if err != nil {
+			return fmt.Errorf("page %d: %w", id, err)
+		}
+		if page.Type == "free" {
+			continue
+		}
+		if page.OverflowCount >= pages-id {
+			return fmt.Errorf("page %d is longer than the file", id)
+		}
+		id += page.OverflowCount
+	}
+	return nil
+}
+
+// touch reads every byte of a bucket and looks at the order of its keys.
+func touch(b *bbolt.Bucket) error {
+	var last []byte
+	var sum byte
+	return b.ForEach(func(k, v []byte) error {
+		if last != nil && bytes.Compare(last, k) >= 0 {
+			return errors.New("keys are out of order")
+		}
+		if v == nil {
+			return errors.New("a bucket within a bucket")
+		}
+		for _, c := range v {
+			sum ^= c
+		}
+		last = k
+		return nil
+	})
+}
+
+// checkLedger follows the chain to the record that the database knows as the
+// last one; in a big store that was closed in order it looks only at that one.
+func (d *Depot) checkLedger(s state) error {
+	if !s.clean || s.head.end <= quickCheck {
+		return d.followLedger(s.head, nil)
+	}
+	line, err := d.ledger.lineAt(s.head.start)
+	if err == nil && !bytes.Contains(line[:ledgerHeader], fmt.Appendf(nil, "%x", s.head.hash)) {
+		err = errors.New("hash is not the one that the database has")
+	}
+	if err != nil {
+		return &LedgerError{d.ledger.path, s.head.start, s.head.number, err}
+	}
+	return nil
+}
+
+// followLedger reads the ledger up to a head that the database knows.
+func (d *Depot) followLedger(to head, each func(Entry) error) error {
+	f, err := os.Open(d.ledger.path)
+	if err != nil {
+		return fmt.Errorf("open ledger: %w", err)
+	}
+	defer f.Close()
+	report, err := readLedger(d.ledger.path, io.LimitReader(f, to.end), each)
+	if err != nil {
+		return err
+	}
+	if report.Records != to.number || report.Head != to.hash {
+		return fmt.Errorf("ledger %s and the database disagree: %d records there, %d here, or another last one",
+			d.ledger.path, report.Records, to.number)
+	}
+	return nil
+}
+
+// maxFindings is how many inconsistencies are worth listing.
+const maxFindings = 1000
+
+var errEnough = errors.New("more of the like; the list ends here")
+
+// A checker collects what is wrong.
+type checker struct {
+	ctx      context.Context
+	tx       *bbolt.Tx
+	findings []string
+	looked   int
+}
+
+func (c *checker) found(format string, args ...any) error {
+	c.findings = append(c.findings, fmt.Sprintf(format, args...))
+	if len(c.findings) >= maxFindings {
+		return errEnough
+	}
+	return nil
+}
+
+// Check reads every record, every index entry and the whole ledger. It sees
+// the store as of one moment and does not hold up writing. bbolt's own check
+// of its pages runs when the store is opened, because it cannot run beside a
+// writer.
+func (d *Depot) Check(ctx context.Context) ([]string, error) {
+	c := &checker{ctx: ctx}
+	var end head
+	err := d.view(func(tx *bbolt.Tx) (err error) {
+		c.tx = tx
+		if end, err = readHead(tx); err != nil {
+			return err
+		}
+		for _, check := range []func() error{c.identities, c.indexes, c.numbered, c.devices, c.configurations} {
+			if err := check(); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err == nil {
+		err = d.settled(ctx, end.number)
+	}
+	if err == nil {
+		err = d.checkAgainstLedger(c, end)
+	}
+	switch {
+	case errors.Is(err, errEnough):
+		return append(c.findings, errEnough.Error()), nil
+	case err != nil:
+		return c.findings, fmt.Errorf("check store %s: %w", d.dir, err)
+	}
+	return c.findings, nil
+}
+
+// each goes through a bucket, and stops when the caller does not want it any
+// more.
+func (c *checker) each(bucket string, look func(k, v []byte) error) error {
+	return c.tx.Bucket([]byte(bucket)).ForEach(func(k, v []byte) error {
+		if c.looked++; c.looked%256 == 0 && c.ctx.Err() != nil {
+			return c.ctx.Err()
+		}
+		return look(k, v)
+	})
+}
+
+// checkAgainstLedger compares the database with what the ledger says.
+func (d *Depot) checkAgainstLedger(c *checker, end head) error {
+	issued := 0
+	err := d.followLedger(end, func(e Entry) error {
+		if e.Type != string(depot.EventCertificateIssued) {
+			return c.ctx.Err()
+		}
+		issued++
+		i, err := e.Issuance()
+		if err != nil {
+			return c.found("%v", err)
+		}
+		return d.view(func(tx *bbolt.Tx) error {
+			serial, _ := serialBytes(i.Identity.CertificateSerial)
+			s, err := loadIdentity(tx, serial)
+			if err != nil || s.sequence != e.Number || s.record.SHA256 != i.Identity.SHA256 || !bytes.Equal(s.record.DER, i.Identity.DER) {
+				return c.found("certificate %s: the database does not have what ledger record %d says", i.Identity.CertificateSerial, e.Number)
+			}
+			return nil
+		})
+	})
+	var damaged *LedgerError
+	if errors.As(err, &damaged) {
+		return c.found("%v", err)
+	}
+	if err != nil {
+		if errors.Is(err, errEnough) || c.ctx.Err() != nil {
+			return err
+		}
+		return c.found("%v", err)
+	}
+	stored := 0
+	err = d.view(func(tx *bbolt.Tx) error {
+		return tx.Bucket([]byte(bucketTransactions)).ForEach(func(k, _ []byte) error {
+			if numberOf(k) <= end.number {
+				stored++
+			}
+			return nil
+		})
+	})
+	if err == nil && stored != issued {
+		return c.found("%d certificates in the database, %d in the ledger", stored, issued)
+	}
+	return err
+}

@@ -1,0 +1,162 @@
+package bolt
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	"understudy.example/understudy/depot"
+)
+
+// Commit stores an issuance.
+func (d *Depot) Commit(ctx context.Context, i depot.Issuance) (depot.Identity, error) {
+	if err := i.Validate(); err != nil {
+		return depot.Identity{}, err
+	}
+	i.Identity = i.Identity.Clone()
+	serial, _ := serialBytes(i.Identity.CertificateSerial)
+	var previous string // certificate serial; written by the writer, read when it has answered
+	err := d.submit(ctx, func(b *batch) error {
+		device, err := b.look(i, serial)
+		if err != nil {
+			return err
+		}
+		previous = device.LatestSerial
+		return b.issue(i, serial, device)
+	})
+	if err != nil {
+		return depot.Identity{}, fmt.Errorf("commit certificate %s: %w", i.Identity.CertificateSerial, err)
+	}
+	i.Identity.PreviousSerial = previous
+	return asRead(i.Identity)
+}
+
+// look decides whether an issuance can be stored and returns its device as it
+// is before. It changes nothing.
+func (b *batch) look(i depot.Issuance, serial []byte) (depot.Device, error) {
+	id := i.Identity
+	if lastNumber(b.tx, byTransaction, pair(id.ConfigurationID, id.TransactionID)) != i.After ||
+		b.get(byMessage, i.Transaction.MessageSHA256[:]) != nil {
+		return depot.Device{}, depot.ErrTransactionConflict
+	}
+	if i.Challenge.ID != "" && b.get(bucketChallenges, []byte(i.Challenge.ID)) != nil {
+		return depot.Device{}, depot.ErrChallengeSpent
+	}
+	if b.get(bucketIdentities, serial) != nil || b.get(bySHA256, id.SHA256[:]) != nil {
+		return depot.Device{}, depot.ErrExists
+	}
+	device, err := load(b.tx, bucketDevices, deviceKey(id.ConfigurationID, id.Device.Key), deviceFields)
+	if errors.Is(err, depot.ErrNotFound) {
+		return depot.Device{ConfigurationID: id.ConfigurationID, FirstSeen: id.IssuedAt}, nil
+	}
+	return device.record, err
+}
+
+// issue stores an issuance.
+func (b *batch) issue(i depot.Issuance, serial []byte, device depot.Device) error {
+	n, t, id := b.number(), i.Transaction, i.Identity
+	t.Sequence, id.PreviousSerial = n, device.LatestSerial
+	device.Names, device.LastSeen, device.LatestSerial = id.Device, id.IssuedAt, id.CertificateSerial
+	device.Certificates++
+	event := i.Event()
+
+	i.Identity, i.Transaction = id, t
+	entries := append(indexEntries(i, serial, n),
+		entry{bucketIdentities, serial, encode(withSequence(identityFields(&id), &n))},
+		entry{bucketCertificates, serial, encode([]field{certificateField(&id)})},
+		entry{bucketTransactions, number(n), encode(withSequence(transactionFields(&t), &n))},
+		entry{bucketEvents, number(n), encode(withSequence(eventFields(&event), &n))},
+		entry{bucketDevices, deviceKey(id.ConfigurationID, id.Device.Key), encode(withSequence(deviceFields(&device), &n))},
+	)
+	for _, e := range entries {
+		if err := b.put(e.bucket, e.key, e.value); err != nil {
+			return err
+		}
+	}
+	return b.record(issuedPayload(n, i))
+}
+
+// An entry is one key of the database.
+type entry struct {
+	bucket     string
+	key, value []byte
+}
+
+// indexEntries are the keys under which step n can be found.
+func indexEntries(i depot.Issuance, serial []byte, n uint64) []entry {
+	id, t := i.Identity, i.Transaction
+	entries := []entry{
+		{bySHA256, id.SHA256[:], serial},
+		{byMessage, t.MessageSHA256[:], number(n)},
+		{byNotAfter, notAfterKey(id.NotAfter, serial), []byte{}},
+		{byTransaction, append(pair(t.ConfigurationID, t.ID), number(n)...), serial},
+		{byDevice, append(pair(id.ConfigurationID, id.Device.Key), number(n)...), serial},
+		{byPublicKey, append(id.PublicKeySHA256[:], number(n)...), serial},
+	}
+	if i.Challenge.ID != "" {
+		entries = append(entries, entry{bucketChallenges, []byte(i.Challenge.ID), number(n)})
+	}
+	return entries
+}
+
+// issuedPayload is the ledger's record of an issuance: everything, so that the
+// ledger alone can make the store anew.
+func issuedPayload(n uint64, i depot.Issuance) []byte {
+	b := payloadStart(n, string(depot.EventCertificateIssued), i.Identity.IssuedAt)
+	if i.Challenge.ID != "" {
+		b = append(b, `,"challenge":`...)
+		b = appendJSONString(b, i.Challenge.ID)
+	}
+	b = append(b, `,"transaction":`...)
+	b = appendJSON(b, transactionFields(&i.Transaction))
+	b = append(b, `,"identity":`...)
+	b = appendJSON(b, append(identityFields(&i.Identity), certificateField(&i.Identity)))
+	return append(b, '}')
+}
+
+// payloadStart begins the payload of a ledger record. The caller appends
+// members and the closing brace.
+func payloadStart(n uint64, entryType string, at time.Time) []byte {
+	b := append(make([]byte, 0, 4096), `{"n":`...)
+	b = strconv.AppendUint(b, n, 10)
+	b = append(b, `,"type":`...)
+	b = appendJSONString(b, entryType)
+	b = append(b, `,"at":"`...)
+	b = at.UTC().AppendFormat(b, time.RFC3339Nano)
+	return append(b, '"')
+}
+
+// asRead returns the identity as reading it would: the times in UTC and
+// without a monotonic part, empty lists nil, no memory shared.
+func asRead(i depot.Identity) (depot.Identity, error) {
+	var again depot.Identity
+	fields := append(identityFields(&i), certificateField(&i))
+	err := decode(encode(fields), append(identityFields(&again), certificateField(&again)))
+	return again, err
+}
+
+// RecordAuthority writes the generation to the ledger unless it is the one
+// that was written last.
+func (d *Depot) RecordAuthority(ctx context.Context, a depot.AuthorityGeneration) error {
+	same := a
+	same.At = time.Time{} // when it was looked at does not make it another
+	sum := hashOf(encode(authorityFields(&same)))
+	object := appendJSON(nil, authorityFields(&a))
+	err := d.submit(ctx, func(b *batch) error {
+		if string(b.get(bucketMeta, []byte(metaAuthority))) == string(sum) {
+			return nil
+		}
+		payload := append(payloadStart(b.number(), entryAuthority, a.At), `,"authority":`...)
+		payload = append(append(payload, object...), '}')
+		if err := b.put(bucketMeta, []byte(metaAuthority), sum); err != nil {
+			return err
+		}
+		return b.record(payload)
+	})
+	if err != nil {
+		return fmt.Errorf("record authority: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,36 @@
+package bolt
+
+// FailingLedger lets fail decide, before each write, sync and truncation of
+// the ledger, whether that operation fails. A write that fails has written
+// half of what it was given.
+func FailingLedger(o Options, fail func(operation string) error) Options {
+	o.wrapLedger = func(f file) file { return &failingFile{f, fail} }
+	return o
+}
+
+type failingFile struct {
+	file
+	fail func(operation string) error
+}
+
+func (f *failingFile) WriteAt(b []byte, offset int64) (int, error) {
+	if err := f.fail("write"); err != nil {
+		n, _ := f.file.WriteAt(b[:len(b)/2], offset)
+		return n, err
+	}
+	return f.file.WriteAt(b, offset)
+}
+
+func (f *failingFile) Sync() error {
+	if err := f.fail("sync"); err != nil {
+		return err
+	}
+	return f.file.Sync()
+}
+
+func (f *failingFile) Truncate(size int64) error {
+	if err := f.fail("truncate"); err != nil {
+		return err
+	}
+	return f.file.Truncate(size)
+}

@@ -1,0 +1,152 @@
+package bolt
+
+import "understudy.example/understudy/depot"
+
+// A field is one value of a record: where it lies in memory, how it is called
+// in the database and how in the ledger. One list of fields serves all four
+// directions (to and from the database, to and from the ledger), so that they
+// cannot disagree.
+type field struct {
+	tag   uint64 // in the database; rising within a list, never used again
+	name  string // in the ledger
+	value any    // pointer to the value; its types are those of encodeValue
+}
+
+// tagSequence is the tag of the number that made a record what it is. It is
+// kept in the database only; in the ledger every entry has its number.
+const tagSequence = 200
+
+func withSequence(fields []field, sequence *uint64) []field {
+	return append(fields, field{tagSequence, "sequence", sequence})
+}
+
+func identityFields(i *depot.Identity) []field {
+	return []field{
+		{1, "certificate_serial", &i.CertificateSerial},
+		{2, "sha256", &i.SHA256},
+		{3, "public_key_sha256", &i.PublicKeySHA256},
+		{4, "csr_sha256", &i.CSRSHA256},
+		{5, "subject", &i.Subject},
+		{6, "not_before", &i.NotBefore},
+		{7, "not_after", &i.NotAfter},
+		{8, "issued_at", &i.IssuedAt},
+		{9, "issuer_sha256", &i.IssuerSHA256},
+		{10, "key_algorithm", &i.KeyAlgorithm},
+		{11, "key_bits", &i.KeyBits},
+		{12, "signature_algorithm", &i.SignatureAlgo},
+		{13, "configuration_id", &i.ConfigurationID},
+		{14, "configuration_name", &i.ConfigurationName},
+		{15, "purpose", &i.Purpose},
+		{20, "device_key", &i.Device.Key},
+		{21, "device_serial", &i.Device.DeviceSerial},
+		{22, "profile_uuid", &i.Device.ProfileUUID},
+		{23, "udid", &i.Device.UDID},
+		{24, "upn", &i.Device.UPN},
+		{25, "device_id", &i.Device.DeviceID},
+		{26, "computer_name", &i.Device.ComputerName},
+		{30, "requested_sans", &i.RequestedSANs},
+		{31, "challenge_mode", &i.ChallengeMode},
+		{32, "challenge_id", &i.ChallengeID},
+		{33, "challenge_by", &i.ChallengeBy},
+		{40, "transaction_id", &i.TransactionID},
+		{41, "message_type", &i.MessageType},
+		{42, "signer_key_is_csr_key", &i.SignerKeyIsCSRKey},
+		{43, "signer_sha256", &i.SignerSHA256},
+		{44, "digest", &i.Digest},
+		{45, "cipher", &i.Cipher},
+		{46, "warnings", &i.Warnings},
+		{47, "source_address", &i.SourceAddress},
+		{48, "source_peer", &i.SourcePeer},
+		{49, "user_agent", &i.UserAgent},
+		{50, "tls", &i.TLS},
+		{51, "clock_offset", &i.ClockOffset},
+		{52, "fault", &i.Fault},
+		{53, "intune_verdict", &i.IntuneVerdict},
+		{54, "intune_activity_id", &i.IntuneActivityID},
+		{55, "previous_certificate_serial", &i.PreviousSerial},
+		{56, "revoked_at", &i.RevokedAt},
+		{57, "revocation_reason", &i.RevocationReason},
+		{58, "void", &i.Void},
+	}
+}
+
+// certificateField is apart from the others because the database keeps the
+// DER in a bucket of its own: lists read many records and few certificates.
+func certificateField(i *depot.Identity) field { return field{100, "der", &i.DER} }
+
+func transactionFields(t *depot.Transaction) []field {
+	return []field{
+		{1, "configuration_id", &t.ConfigurationID},
+		{2, "transaction_id", &t.ID},
+		{3, "message_type", &t.MessageType},
+		{4, "message_sha256", &t.MessageSHA256},
+		{5, "csr_sha256", &t.CSRSHA256},
+		{6, "public_key_sha256", &t.PublicKeySHA256},
+		{7, "signer_sha256", &t.SignerSHA256},
+		{8, "certificate_serial", &t.CertificateSerial},
+		{9, "at", &t.At},
+	}
+}
+
+func deviceFields(d *depot.Device) []field {
+	return []field{
+		{1, "configuration_id", &d.ConfigurationID},
+		{2, "device_key", &d.Names.Key},
+		{3, "device_serial", &d.Names.DeviceSerial},
+		{4, "profile_uuid", &d.Names.ProfileUUID},
+		{5, "udid", &d.Names.UDID},
+		{6, "upn", &d.Names.UPN},
+		{7, "device_id", &d.Names.DeviceID},
+		{8, "computer_name", &d.Names.ComputerName},
+		{9, "first_seen", &d.FirstSeen},
+		{10, "last_seen", &d.LastSeen},
+		{11, "certificates", &d.Certificates},
+		{12, "latest_certificate_serial", &d.LatestSerial},
+	}
+}
+
+func configurationFields(c *depot.Configuration) []field {
+	return []field{
+		{1, "id", &c.ID},
+		{2, "name", &c.Name},
+		{3, "mode", (*string)(&c.Mode)},
+		{4, "purpose", (*string)(&c.Purpose)},
+		{5, "revision", &c.Revision},
+		{6, "secret_salt", &c.Secret.Salt},
+		{7, "secret_hash", &c.Secret.Hash},
+		{20, "validity", &c.Policy.Validity},
+		{21, "key_sizes", &c.Policy.KeySizes},
+		{22, "key_usage", &c.Policy.KeyUsage},
+		{23, "retry_period", &c.Policy.RetryPeriod},
+		{24, "chain", &c.Policy.Chain},
+		{25, "strict", &c.Policy.Strict},
+		{26, "sha1", &c.Policy.SHA1},
+		{28, "des", &c.Policy.DES},
+		{27, "key_checks", &c.Policy.KeyChecks},
+		{40, "created_at", &c.CreatedAt},
+		{41, "changed_at", &c.ChangedAt},
+		{42, "secret_reset_at", &c.SecretResetAt},
+		{43, "removed_at", &c.RemovedAt},
+	}
+}
+
+func authorityFields(a *depot.AuthorityGeneration) []field {
+	return []field{
+		{1, "at", &a.At},
+		{2, "root", &a.Root},
+		{3, "issuer", &a.Issuer},
+		{4, "ra", &a.RA},
+	}
+}
+
+func eventFields(e *depot.Event) []field {
+	return []field{
+		{1, "type", (*string)(&e.Type)},
+		{2, "at", &e.At},
+		{3, "configuration_id", &e.ConfigurationID},
+		{4, "configuration_name", &e.ConfigurationName},
+		{5, "certificate_serial", &e.CertificateSerial},
+		{6, "device_key", &e.DeviceKey},
+		{7, "transaction_id", &e.TransactionID},
+	}
+}

@@ -1,0 +1,259 @@
+package bolt
+
+import (
+	"bufio"
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"io"
+	"os"
+	"strconv"
+	"time"
+
+	"understudy.example/understudy/depot"
+)
+
+// The ledger is a text file, one record to a line:
+//
+//	length crc hash payload
+//
+// length is that of the payload in bytes, crc the CRC-32C of the rest of the
+// line and of length (both 8 hex digits), hash the SHA-256 over the hash of the
+// record before (32 zero bytes for the first) and the payload (64 hex digits),
+// and payload a JSON object that begins with its number, "n", counted from 1,
+// its "type" and the time "at" which it happened.
+const (
+	ledgerHeader = 8 + 1 + 8 + 1 + 64 + 1
+	maxPayload   = 1 << 20 // bytes; a step that makes more is refused
+)
+
+// The types of ledger records besides those of depot.EventType.
+const (
+	entryStore     = "store"     // the first record: whose ledger this is
+	entryAuthority = "authority" // a generation of CA certificates
+)
+
+// head is the end of a ledger.
+type head struct {
+	number uint64   // of the last record
+	start  int64    // offset of the last record
+	end    int64    // offset of the next one
+	hash   [32]byte // of the last record
+}
+
+// next returns the line of the record that follows h, and the head after it.
+func (h head) next(payload []byte) ([]byte, head) {
+	chain := sha256.New()
+	chain.Write(h.hash[:])
+	chain.Write(payload)
+	after := head{number: h.number + 1, start: h.end, end: h.end + ledgerHeader + int64(len(payload)) + 1}
+	chain.Sum(after.hash[:0])
+
+	line := make([]byte, ledgerHeader, ledgerHeader+len(payload)+1)
+	putHex32(line[0:8], uint32(len(payload)))
+	hex.Encode(line[18:82], after.hash[:])
+	line[8], line[17], line[82] = ' ', ' ', ' '
+	line = append(line, payload...)
+	putHex32(line[9:17], lineSum(line))
+	return append(line, '\n'), after
+}
+
+func putHex32(dst []byte, n uint32) {
+	hex.Encode(dst, []byte{byte(n >> 24), byte(n >> 16), byte(n >> 8), byte(n)})
+}
+
+func lineSum(line []byte) uint32 {
+	table := crc32.MakeTable(crc32.Castagnoli)
+	return crc32.Update(crc32.Checksum(line[:9], table), table, line[17:])
+}
+
+// errTorn: the file ends before the record does.
+var errTorn = errors.New("record is torn: the file ends before it does")
+
+// readLine reads one line and checks its form and its checksum, not its hash.
+// It returns io.EOF at the end, and errTorn with what there is of a last
+// record that was not written whole.
+func readLine(r *bufio.Reader) ([]byte, error) {
+	line := make([]byte, ledgerHeader, 4096)
+	n, err := io.ReadFull(r, line)
+	switch {
+	case err == io.EOF:
+		return nil, io.EOF
+	case err != nil && bytes.IndexByte(line[:n], '\n') < 0:
+		return line[:n], errTorn
+	case err != nil:
+		return line[:n], errors.New("record is shorter than its header")
+	}
+	length, err := strconv.ParseUint(string(line[:8]), 16, 32)
+	sum, err2 := strconv.ParseUint(string(line[9:17]), 16, 32)
+	if err != nil || err2 != nil || length > maxPayload || line[8] != ' ' || line[17] != ' ' || line[82] != ' ' {
+		return line, errors.New("record has no proper header")
+	}
+	line = append(line, make([]byte, length+1)...)
+	n, err = io.ReadFull(r, line[ledgerHeader:])
+	if err != nil {
+		if bytes.IndexByte(line[:ledgerHeader+n], '\n') < 0 {
+			return line[:ledgerHeader+n], errTorn
+		}
+		return line, errors.New("record is not as long as it says")
+	}
+	if line[len(line)-1] != '\n' || lineSum(line[:len(line)-1]) != uint32(sum) {
+		return line, errors.New("checksum of the record does not match")
+	}
+	return line, nil
+}
+
+// An Entry is one record of a ledger.
+type Entry struct {
+	Number  uint64
+	Type    string // "store", "authority" or a depot.EventType
+	At      time.Time
+	Offset  int64 // in the file, bytes
+	payload payload
+}
+
+type payload struct {
+	Number        uint64          `json:"n"`
+	Type          string          `json:"type"`
+	At            time.Time       `json:"at"`
+	Store         string          `json:"store"`
+	Format        uint64          `json:"format"`
+	Identity      json.RawMessage `json:"identity"`
+	Transaction   json.RawMessage `json:"transaction"`
+	Challenge     string          `json:"challenge"`
+	Configuration json.RawMessage `json:"configuration"`
+	Authority     json.RawMessage `json:"authority"`
+}
+
+// Issuance returns what a record of type certificate.issued says. Its After is
+// not known any more.
+func (e Entry) Issuance() (depot.Issuance, error) {
+	i := depot.Issuance{Challenge: depot.ChallengeRef{ID: e.payload.Challenge}}
+	err := decodeJSON(e.payload.Identity, append(identityFields(&i.Identity), certificateField(&i.Identity)))
+	if err == nil {
+		err = decodeJSON(e.payload.Transaction, transactionFields(&i.Transaction))
+	}
+	i.Transaction.Sequence = e.Number
+	return i, e.wrap(err)
+}
+
+// Configuration returns what a record of type configuration.… says.
+func (e Entry) Configuration() (c depot.Configuration, err error) {
+	err = decodeJSON(e.payload.Configuration, configurationFields(&c))
+	return c, e.wrap(err)
+}
+
+// Authority returns what a record of type authority says.
+func (e Entry) Authority() (a depot.AuthorityGeneration, err error) {
+	err = decodeJSON(e.payload.Authority, authorityFields(&a))
+	return a, e.wrap(err)
+}
+
+func (e Entry) wrap(err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("read ledger record %d (%s): %w", e.Number, e.Type, err)
+}
+
+// A Report is what reading a ledger found.
+type Report struct {
+	Store   string   // identity of the store that the ledger belongs to
+	Records uint64   // whole and chained
+	Bytes   int64    // that they take
+	Head    [32]byte // hash of the last one
+	last    head
+}
+
+// LedgerError names the place where a ledger stops being what was written.
+type LedgerError struct {
+	Path   string
+	Offset int64  // of the record that is wrong, bytes
+	Number uint64 // that this record should have
+	Err    error
+}
+
+func (e *LedgerError) Error() string {
+	return fmt.Sprintf("ledger %s is damaged at byte %d (record %d): %v", e.Path, e.Offset, e.Number, e.Err)
+}
+
+func (e *LedgerError) Unwrap() error { return e.Err }
+
+// VerifyLedger reads a whole ledger and follows its chain. It returns a
+// *LedgerError that names the first place where a record was torn, edited,
+// removed or moved; the Report tells how far the ledger is good. Records cut
+// off at the very end, whole ones, only the database can miss: see Check.
+func VerifyLedger(path string) (Report, error) { return ReadLedger(path, nil) }
+
+// ReadLedger verifies as VerifyLedger does and gives each record to each,
+// whose error ends the reading.
+func ReadLedger(path string, each func(Entry) error) (Report, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return Report{}, fmt.Errorf("open ledger: %w", err)
+	}
+	defer f.Close()
+	return readLedger(path, f, each)
+}
+
+func readLedger(path string, r io.Reader, each func(Entry) error) (Report, error) {
+	var report Report
+	lines := bufio.NewReaderSize(r, 1<<16)
+	for {
+		at := report.last
+		line, err := readLine(lines)
+		if err == io.EOF {
+			return report, nil
+		}
+		var e Entry
+		var after head
+		if err == nil {
+			after, err = follow(line, at)
+		}
+		if err == nil && (each != nil || after.number == 1) {
+			e, err = parseLine(line, at)
+		}
+		if err != nil {
+			return report, &LedgerError{path, at.end, at.number + 1, err}
+		}
+		if after.number == 1 {
+			report.Store = e.payload.Store
+		}
+		if each != nil {
+			if err := each(e); err != nil {
+				return report, err
+			}
+		}
+		report.Records, report.Bytes, report.Head, report.last = after.number, after.end, after.hash, after
+	}
+}
+
+// follow checks that the line is the one that follows h and returns the head
+// after it.
+func follow(line []byte, h head) (head, error) {
+	payload := line[ledgerHeader : len(line)-1]
+	again, after := h.next(payload)
+	if !bytes.Equal(again, line) {
+		return head{}, errors.New("hash does not follow from the record before: a record was edited, removed or moved")
+	}
+	if start := fmt.Appendf(nil, `{"n":%d,`, after.number); !bytes.HasPrefix(payload, start) {
+		return head{}, fmt.Errorf("payload does not begin with %s", start)
+	}
+	return after, nil
+}
+
+// parseLine reads the payload of a line that follows h.
+func parseLine(line []byte, h head) (Entry, error) {
+	var p payload
+	if err := json.Unmarshal(line[ledgerHeader:len(line)-1], &p); err != nil {
+		return Entry{}, fmt.Errorf("payload: %w", err)
+	}
+	if p.Number == 1 && p.Type != entryStore {
+		return Entry{}, errors.New("the first record does not say whose ledger this is")
+	}
+	return Entry{p.Number, p.Type, p.At, h.end, p}, nil
+}

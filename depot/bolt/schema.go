@@ -1,0 +1,158 @@
+package bolt
+
+import (
+	"encoding/binary"
+	"encoding/hex"
+	"fmt"
+	"time"
+
+	"go.etcd.io/bbolt"
+	"understudy.example/understudy/depot"
+)
+
+// format is the number of this layout. Adding a field or a bucket raises it.
+const format = 1
+
+// The buckets. One counter numbers the steps of the whole depot: the number
+// of a step is the Sequence of its transaction and of its event and the number
+// of its ledger record.
+const (
+	bucketMeta           = "meta"                // see below
+	bucketPending        = "pending"             // number → ledger record that is not known to be synced
+	bucketIdentities     = "identities"          // certificate serial → identity without DER
+	bucketCertificates   = "certificates"        // certificate serial → DER
+	bucketTransactions   = "transactions"        // number → transaction
+	bucketEvents         = "events"              // number → event
+	bucketDevices        = "devices"             // configuration id, 0, device key → device
+	bucketConfigurations = "configurations"      // id → configuration
+	bucketNames          = "configuration_names" // name → id of the configuration that has it now
+	bucketChallenges     = "challenges"          // id → number of the step that spent it
+	bySHA256             = "by_sha256"           // SHA-256 of the certificate → certificate serial
+	byMessage            = "by_message"          // SHA-256 of the pkiMessage → number
+	byNotAfter           = "by_not_after"        // notAfter, certificate serial → nothing
+	byTransaction        = "by_transaction"      // configuration, transactionID, number → certificate serial
+	byDevice             = "by_device"           // configuration, device key, number → certificate serial
+	byPublicKey          = "by_public_key"       // SHA-256 of the key, number → certificate serial
+)
+
+func buckets() []string {
+	return []string{bucketMeta, bucketPending, bucketIdentities, bucketCertificates, bucketTransactions, bucketEvents,
+		bucketDevices, bucketConfigurations, bucketNames, bucketChallenges,
+		bySHA256, byMessage, byNotAfter, byTransaction, byDevice, byPublicKey}
+}
+
+// growsAtEnd says whether the keys of a bucket rise with time, so that its
+// pages can be filled to the brim: nothing will be put between.
+func growsAtEnd(bucket string) bool {
+	switch bucket {
+	case bucketIdentities, bucketCertificates, bucketTransactions, bucketEvents:
+		return true
+	}
+	return false
+}
+
+// The keys of bucket meta.
+const (
+	metaFormat    = "format"    // 8 bytes
+	metaStore     = "store"     // identity of the store, hex
+	metaHead      = "head"      // end of the ledger after the last step
+	metaClean     = "clean"     // there when the store was closed in order
+	metaAuthority = "authority" // SHA-256 over the generation recorded last
+	metaProbe     = "probe"     // room that Ready tried to get
+)
+
+func number(n uint64) []byte { return binary.BigEndian.AppendUint64(nil, n) }
+
+func numberOf(b []byte) uint64 {
+	if len(b) < 8 {
+		return 0
+	}
+	return binary.BigEndian.Uint64(b[len(b)-8:])
+}
+
+// pair is an index key of two parts of any content, one length before each.
+func pair(a, b string) []byte {
+	key := binary.BigEndian.AppendUint16(nil, uint16(len(a)))
+	key = append(key, a...)
+	key = binary.BigEndian.AppendUint16(key, uint16(len(b)))
+	return append(key, b...)
+}
+
+// deviceKey sorts by configuration id and then by key: ids hold no zero byte.
+func deviceKey(configurationID, key string) []byte {
+	return append(append([]byte(configurationID), 0), key...)
+}
+
+// notAfterKey sorts by time, before 1970 too, and then by certificate serial.
+func notAfterKey(t time.Time, serial []byte) []byte {
+	key := binary.BigEndian.AppendUint64(nil, uint64(t.Unix())^1<<63)
+	key = binary.BigEndian.AppendUint32(key, uint32(t.Nanosecond()))
+	return append(key, serial...)
+}
+
+const notAfterPrefix = 12 // bytes of the time in a notAfterKey
+
+func serialBytes(certificateSerial string) ([]byte, bool) {
+	b, err := hex.DecodeString(certificateSerial)
+	return b, err == nil && len(b) > 0
+}
+
+func readHead(tx *bbolt.Tx) (head, error) {
+	b := tx.Bucket([]byte(bucketMeta)).Get([]byte(metaHead))
+	if len(b) != 3*8+32 {
+		return head{}, fmt.Errorf("end of the ledger in the database: %w", errCut)
+	}
+	h := head{
+		number: binary.BigEndian.Uint64(b),
+		start:  int64(binary.BigEndian.Uint64(b[8:])),
+		end:    int64(binary.BigEndian.Uint64(b[16:])),
+	}
+	copy(h.hash[:], b[24:])
+	return h, nil
+}
+
+func (h head) bytes() []byte {
+	b := number(h.number)
+	b = binary.BigEndian.AppendUint64(b, uint64(h.start))
+	b = binary.BigEndian.AppendUint64(b, uint64(h.end))
+	return append(b, h.hash[:]...)
+}
+
+// stored is a record together with the number of the step that wrote it last.
+type stored[T any] struct {
+	record   T
+	sequence uint64
+}
+
+// load reads the record under key, or depot.ErrNotFound.
+func load[T any](tx *bbolt.Tx, bucket string, key []byte, fields func(*T) []field) (stored[T], error) {
+	var s stored[T]
+	value := tx.Bucket([]byte(bucket)).Get(key)
+	if value == nil {
+		return s, depot.ErrNotFound
+	}
+	if err := decode(value, withSequence(fields(&s.record), &s.sequence)); err != nil {
+		return s, fmt.Errorf("record %x in bucket %s: %w", key, bucket, err)
+	}
+	return s, nil
+}
+
+// loadTransaction reads the transaction with this number.
+func loadTransaction(tx *bbolt.Tx, n uint64) (depot.Transaction, error) {
+	s, err := load(tx, bucketTransactions, number(n), transactionFields)
+	s.record.Sequence = s.sequence
+	return s.record, err
+}
+
+// loadIdentity reads the identity with this certificate serial, DER included.
+func loadIdentity(tx *bbolt.Tx, serial []byte) (stored[depot.Identity], error) {
+	s, err := load(tx, bucketIdentities, serial, identityFields)
+	if err != nil {
+		return s, err
+	}
+	value := tx.Bucket([]byte(bucketCertificates)).Get(serial)
+	if err := decode(value, []field{certificateField(&s.record)}); err != nil {
+		return s, fmt.Errorf("certificate %x: %w", serial, err)
+	}
+	return s, nil
+}

@@ -1,0 +1,426 @@
+package depottest
+
+import (
+	"cmp"
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"understudy.example/understudy/depot"
+)
+
+// Memory is a depot that forgets: the model that the suite compares others
+// with, and a store for tests that need none. It finds everything by looking
+// at everything, and is therefore short enough to be believed. Make it with
+// NewMemory.
+type Memory struct {
+	mu             sync.Mutex
+	closed         bool
+	sequence       uint64
+	issued         []depot.Issuance // as stored, in order
+	devices        map[[2]string]depot.Device
+	events         []depot.Event
+	configurations map[string]depot.Configuration
+	spent          map[string]bool
+}
+
+var _ depot.Depot = (*Memory)(nil)
+
+// NewMemory returns an empty depot.
+func NewMemory() *Memory {
+	return &Memory{
+		devices:        map[[2]string]depot.Device{},
+		configurations: map[string]depot.Configuration{},
+		spent:          map[string]bool{},
+	}
+}
+
+// lock begins a step. Like a real store it does not answer when it is closed.
+func (m *Memory) lock(ctx context.Context) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	m.mu.Lock()
+	if m.closed {
+		m.mu.Unlock()
+		return fmt.Errorf("%w: it is closed", depot.ErrUnavailable)
+	}
+	return nil
+}
+
+// Commit stores an issuance.
+func (m *Memory) Commit(ctx context.Context, i depot.Issuance) (depot.Identity, error) {
+	if err := i.Validate(); err != nil {
+		return depot.Identity{}, err
+	}
+	if err := m.lock(ctx); err != nil {
+		return depot.Identity{}, err
+	}
+	defer m.mu.Unlock()
+	if err := m.refuse(i); err != nil {
+		return depot.Identity{}, fmt.Errorf("commit: %w", err)
+	}
+	m.sequence++
+	key := [2]string{i.Identity.ConfigurationID, i.Identity.Device.Key}
+	device, known := m.devices[key]
+	if !known {
+		device = depot.Device{ConfigurationID: key[0], FirstSeen: utc(i.Identity.IssuedAt)}
+	}
+	i.Transaction.Sequence = m.sequence
+	i.Transaction.At = utc(i.Transaction.At)
+	i.Identity = stored(i.Identity)
+	i.Identity.PreviousSerial = device.LatestSerial
+	device.Names, device.LastSeen, device.LatestSerial = i.Identity.Device, i.Identity.IssuedAt, i.Identity.CertificateSerial
+	device.Certificates++
+	m.devices[key] = device
+	m.issued = append(m.issued, i)
+	if i.Challenge.ID != "" {
+		m.spent[i.Challenge.ID] = true
+	}
+	m.happened(i.Event())
+	return i.Identity.Clone(), nil
+}
+
+func (m *Memory) refuse(i depot.Issuance) error {
+	var last uint64
+	taken := false
+	for _, o := range m.issued {
+		if o.Transaction.MessageSHA256 == i.Transaction.MessageSHA256 {
+			return depot.ErrTransactionConflict
+		}
+		if o.Transaction.ConfigurationID == i.Transaction.ConfigurationID && o.Transaction.ID == i.Transaction.ID {
+			last = o.Transaction.Sequence
+		}
+		taken = taken || o.Identity.CertificateSerial == i.Identity.CertificateSerial || o.Identity.SHA256 == i.Identity.SHA256
+	}
+	switch {
+	case last != i.After:
+		return depot.ErrTransactionConflict
+	case m.spent[i.Challenge.ID]:
+		return depot.ErrChallengeSpent
+	case taken:
+		return depot.ErrExists
+	}
+	return nil
+}
+
+func (m *Memory) happened(e depot.Event) {
+	e.Sequence, e.At = m.sequence, utc(e.At)
+	m.events = append(m.events, e)
+}
+
+func utc(t time.Time) time.Time { return t.Round(0).UTC() }
+
+// stored is the identity as it comes back.
+func stored(i depot.Identity) depot.Identity {
+	i = i.Clone()
+	for _, t := range []*time.Time{&i.NotBefore, &i.NotAfter, &i.IssuedAt, &i.RevokedAt} {
+		*t = utc(*t)
+	}
+	if len(i.RequestedSANs) == 0 {
+		i.RequestedSANs = nil
+	}
+	if len(i.Warnings) == 0 {
+		i.Warnings = nil
+	}
+	return i
+}
+
+// last returns the last issuance that is wanted.
+func (m *Memory) last(ctx context.Context, wanted func(depot.Issuance) bool) (depot.Issuance, error) {
+	if err := m.lock(ctx); err != nil {
+		return depot.Issuance{}, err
+	}
+	defer m.mu.Unlock()
+	for _, i := range slices.Backward(m.issued) {
+		if wanted(i) {
+			i.Identity = i.Identity.Clone()
+			return i, nil
+		}
+	}
+	return depot.Issuance{}, fmt.Errorf("find: %w", depot.ErrNotFound)
+}
+
+// Transaction returns the last one of that id.
+func (m *Memory) Transaction(ctx context.Context, configurationID, transactionID string) (depot.Transaction, error) {
+	i, err := m.last(ctx, func(i depot.Issuance) bool {
+		return i.Transaction.ConfigurationID == configurationID && i.Transaction.ID == transactionID
+	})
+	return i.Transaction, err
+}
+
+// TransactionOfMessage returns the transaction that a pkiMessage began.
+func (m *Memory) TransactionOfMessage(ctx context.Context, sha256 [32]byte) (depot.Transaction, error) {
+	i, err := m.last(ctx, func(i depot.Issuance) bool { return i.Transaction.MessageSHA256 == sha256 })
+	return i.Transaction, err
+}
+
+// Identity finds by certificate serial.
+func (m *Memory) Identity(ctx context.Context, certificateSerial string) (depot.Identity, error) {
+	i, err := m.last(ctx, func(i depot.Issuance) bool { return i.Identity.CertificateSerial == certificateSerial })
+	return i.Identity, err
+}
+
+// IdentityBySHA256 finds by the SHA-256 of the certificate.
+func (m *Memory) IdentityBySHA256(ctx context.Context, sha256 [32]byte) (depot.Identity, error) {
+	i, err := m.last(ctx, func(i depot.Issuance) bool { return i.Identity.SHA256 == sha256 })
+	return i.Identity, err
+}
+
+// A position is what a cursor of Memory says: the last item of a page.
+type position struct {
+	List     string
+	Sequence uint64
+	NotAfter time.Time
+	Key      [2]string
+}
+
+func (p position) cursor() string {
+	b, err := json.Marshal(p)
+	if err != nil {
+		return ""
+	}
+	return base64.RawURLEncoding.EncodeToString(b)
+}
+
+func readCursor(list, cursor string) (p position, err error) {
+	b, err := base64.RawURLEncoding.DecodeString(cursor)
+	if err == nil {
+		err = json.Unmarshal(b, &p)
+	}
+	if err != nil || p.List != list || p.cursor() != cursor {
+		return p, fmt.Errorf("read %q: %w", cursor, depot.ErrCursor)
+	}
+	return p, nil
+}
+
+// page cuts a sorted list behind the cursor and at the limit.
+func page[T any](all []T, cursor string, limit int, at func(T) position, compare func(a, b position) int) (depot.Page[T], error) {
+	var p depot.Page[T]
+	if cursor != "" {
+		after, err := readCursor(at(*new(T)).List, cursor)
+		if err != nil {
+			return p, err
+		}
+		all = slices.DeleteFunc(all, func(v T) bool { return compare(at(v), after) <= 0 })
+	}
+	if limit = depot.PageLimit(limit); len(all) > limit {
+		all = all[:limit]
+		p.NextCursor = at(all[limit-1]).cursor()
+	}
+	p.Items = all
+	return p, nil
+}
+
+// Identities lists a page.
+func (m *Memory) Identities(ctx context.Context, q depot.IdentityQuery) (depot.Page[depot.Identity], error) {
+	var none depot.Page[depot.Identity]
+	if err := q.Validate(); err != nil {
+		return none, err
+	}
+	if err := m.lock(ctx); err != nil {
+		return none, err
+	}
+	defer m.mu.Unlock()
+	sequence := map[string]uint64{}
+	var all []depot.Identity
+	for _, i := range m.issued {
+		sequence[i.Identity.CertificateSerial] = i.Transaction.Sequence
+		if q.Selects(i.Identity) {
+			all = append(all, i.Identity.Clone())
+		}
+	}
+	at := func(i depot.Identity) position {
+		return position{List: "issued", Sequence: sequence[i.CertificateSerial]}
+	}
+	compare := func(a, b position) int { return cmp.Compare(b.Sequence, a.Sequence) }
+	if q.Order == depot.ByNotAfter {
+		at = func(i depot.Identity) position {
+			return position{List: "not_after", NotAfter: i.NotAfter, Key: [2]string{i.CertificateSerial}}
+		}
+		compare = func(a, b position) int {
+			return cmp.Or(a.NotAfter.Compare(b.NotAfter), cmp.Compare(a.Key[0], b.Key[0]))
+		}
+	}
+	slices.SortFunc(all, func(a, b depot.Identity) int { return compare(at(a), at(b)) })
+	return page(all, q.Cursor, q.Limit, at, compare)
+}
+
+// Device finds one.
+func (m *Memory) Device(ctx context.Context, configurationID, key string) (depot.Device, error) {
+	if err := m.lock(ctx); err != nil {
+		return depot.Device{}, err
+	}
+	defer m.mu.Unlock()
+	device, ok := m.devices[[2]string{configurationID, key}]
+	if !ok {
+		return depot.Device{}, fmt.Errorf("find device %q: %w", key, depot.ErrNotFound)
+	}
+	return device, nil
+}
+
+// Devices lists a page.
+func (m *Memory) Devices(ctx context.Context, q depot.DeviceQuery) (depot.Page[depot.Device], error) {
+	if err := m.lock(ctx); err != nil {
+		return depot.Page[depot.Device]{}, err
+	}
+	defer m.mu.Unlock()
+	var all []depot.Device
+	for _, device := range m.devices {
+		if q.ConfigurationID == "" || q.ConfigurationID == device.ConfigurationID {
+			all = append(all, device)
+		}
+	}
+	at := func(d depot.Device) position {
+		return position{List: "devices", Key: [2]string{d.ConfigurationID, d.Names.Key}}
+	}
+	compare := func(a, b position) int { return slices.Compare(a.Key[:], b.Key[:]) }
+	slices.SortFunc(all, func(a, b depot.Device) int { return compare(at(a), at(b)) })
+	return page(all, q.Cursor, q.Limit, at, compare)
+}
+
+// Events lists a page.
+func (m *Memory) Events(ctx context.Context, q depot.EventQuery) (depot.Page[depot.Event], error) {
+	var p depot.Page[depot.Event]
+	if err := m.lock(ctx); err != nil {
+		return p, err
+	}
+	defer m.mu.Unlock()
+	for _, e := range m.events {
+		if e.Sequence <= q.After {
+			continue
+		}
+		if len(p.Items) == depot.PageLimit(q.Limit) {
+			p.NextCursor = strconv.FormatUint(p.Items[len(p.Items)-1].Sequence, 10)
+			break
+		}
+		p.Items = append(p.Items, e)
+	}
+	return p, nil
+}
+
+// AddConfiguration stores a new configuration.
+func (m *Memory) AddConfiguration(ctx context.Context, c depot.Configuration) error {
+	if err := c.Validate(); err != nil {
+		return err
+	}
+	if c.Revision != 1 {
+		return fmt.Errorf("%w: revision %d", depot.ErrInvalid, c.Revision)
+	}
+	if err := m.lock(ctx); err != nil {
+		return err
+	}
+	defer m.mu.Unlock()
+	if _, used := m.configurations[c.ID]; used || m.nameTaken(c) {
+		return fmt.Errorf("add configuration: %w", depot.ErrExists)
+	}
+	m.configure(c, depot.EventConfigurationAdded)
+	return nil
+}
+
+// SetConfiguration replaces a configuration.
+func (m *Memory) SetConfiguration(ctx context.Context, c depot.Configuration, cause depot.EventType) error {
+	if err := c.ValidateChange(cause); err != nil {
+		return err
+	}
+	if err := m.lock(ctx); err != nil {
+		return err
+	}
+	defer m.mu.Unlock()
+	before, ok := m.configurations[c.ID]
+	switch {
+	case !ok || !before.RemovedAt.IsZero():
+		return fmt.Errorf("set configuration: %w", depot.ErrNotFound)
+	case c.Revision != before.Revision+1:
+		return fmt.Errorf("set configuration: %w", depot.ErrTransactionConflict)
+	case m.nameTaken(c):
+		return fmt.Errorf("set configuration: %w", depot.ErrExists)
+	}
+	m.configure(c, cause)
+	return nil
+}
+
+func (m *Memory) nameTaken(c depot.Configuration) bool {
+	for _, other := range m.configurations {
+		if other.Name == c.Name && other.ID != c.ID && other.RemovedAt.IsZero() {
+			return true
+		}
+	}
+	return false
+}
+
+func (m *Memory) configure(c depot.Configuration, cause depot.EventType) {
+	m.sequence++
+	c = c.Clone()
+	for _, t := range []*time.Time{&c.CreatedAt, &c.ChangedAt, &c.SecretResetAt, &c.RemovedAt} {
+		*t = utc(*t)
+	}
+	m.configurations[c.ID] = c
+	m.happened(c.Event(cause))
+}
+
+// Configuration finds by id.
+func (m *Memory) Configuration(ctx context.Context, id string) (depot.Configuration, error) {
+	if err := m.lock(ctx); err != nil {
+		return depot.Configuration{}, err
+	}
+	defer m.mu.Unlock()
+	c, ok := m.configurations[id]
+	if !ok {
+		return c, fmt.Errorf("find configuration %q: %w", id, depot.ErrNotFound)
+	}
+	return c.Clone(), nil
+}
+
+// Configurations returns those that are not removed.
+func (m *Memory) Configurations(ctx context.Context) ([]depot.Configuration, error) {
+	if err := m.lock(ctx); err != nil {
+		return nil, err
+	}
+	defer m.mu.Unlock()
+	var all []depot.Configuration
+	for _, c := range m.configurations {
+		if c.RemovedAt.IsZero() {
+			all = append(all, c.Clone())
+		}
+	}
+	slices.SortFunc(all, func(a, b depot.Configuration) int { return strings.Compare(a.Name, b.Name) })
+	return all, nil
+}
+
+// RecordAuthority does nothing: there is no ledger.
+func (m *Memory) RecordAuthority(ctx context.Context, a depot.AuthorityGeneration) error {
+	if err := m.lock(ctx); err != nil {
+		return err
+	}
+	m.mu.Unlock()
+	return nil
+}
+
+// Check finds nothing: there is no index that could be wrong.
+func (m *Memory) Check(ctx context.Context) ([]string, error) {
+	if err := m.lock(ctx); err != nil {
+		return nil, err
+	}
+	m.mu.Unlock()
+	return nil, nil
+}
+
+// Ready says whether it is open.
+func (m *Memory) Ready(ctx context.Context) error {
+	return m.RecordAuthority(ctx, depot.AuthorityGeneration{})
+}
+
+// Close ends its use.
+func (m *Memory) Close() error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.closed = true
+	return nil
+}

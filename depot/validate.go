@@ -1,0 +1,152 @@
+package depot
+
+import (
+	"fmt"
+	"strings"
+)
+
+// Limits of what is stored, in bytes. They are far above anything that passes
+// the guard of package scep and the policy of package ca; they keep a key
+// inside what every database can index.
+const (
+	maxID     = 255
+	maxKey    = 8 << 10
+	maxSerial = 20 // RFC 5280 section 4.1.2.2
+)
+
+// PageLimit returns how many items a page holds that was asked for with this
+// limit: 100 for 0 and less, at most 500.
+func PageLimit(limit int) int {
+	switch {
+	case limit <= 0:
+		return 100
+	case limit > 500:
+		return 500
+	}
+	return limit
+}
+
+// Validate returns ErrInvalid, saying why, for an issuance that no depot may
+// store: one whose parts disagree or lack what they are found by.
+func (i Issuance) Validate() error {
+	t, id := i.Transaction, i.Identity
+	switch {
+	case !canonicalSerial(id.CertificateSerial):
+		return invalid("certificate serial %q is not lower-case hex of at most %d bytes", id.CertificateSerial, maxSerial)
+	case !validID(id.ConfigurationID):
+		return invalid("configuration id %q", id.ConfigurationID)
+	case id.TransactionID == "" || len(id.TransactionID) > maxKey:
+		return invalid("transactionID of %d bytes", len(id.TransactionID))
+	case id.Device.Key == "" || len(id.Device.Key) > maxKey:
+		return invalid("device key of %d bytes", len(id.Device.Key))
+	case len(id.DER) == 0 || id.SHA256 == [32]byte{}:
+		return invalid("identity without its certificate")
+	case t.MessageSHA256 == [32]byte{}:
+		return invalid("transaction without its message")
+	case len(i.Challenge.ID) > maxID:
+		return invalid("challenge id of %d bytes", len(i.Challenge.ID))
+	case t.ConfigurationID != id.ConfigurationID || t.ID != id.TransactionID || t.CertificateSerial != id.CertificateSerial:
+		return invalid("transaction and identity disagree about configuration, transactionID or certificate serial")
+	}
+	return nil
+}
+
+// Validate returns ErrInvalid for a configuration that cannot be found again.
+// What a configuration may say is the business of package configuration.
+func (c Configuration) Validate() error {
+	switch {
+	case !validID(c.ID):
+		return invalid("configuration id %q", c.ID)
+	case c.Name == "" || len(c.Name) > maxKey:
+		return invalid("configuration name of %d bytes", len(c.Name))
+	}
+	return nil
+}
+
+// ValidateChange returns ErrInvalid when cause cannot be why the configuration
+// is replaced by c.
+func (c Configuration) ValidateChange(cause EventType) error {
+	switch cause {
+	case EventConfigurationChanged, EventSecretReset:
+		if !c.RemovedAt.IsZero() {
+			return invalid("%s of a configuration that is removed", cause)
+		}
+	case EventConfigurationRemoved:
+		if c.RemovedAt.IsZero() {
+			return invalid("%s without the time of it", cause)
+		}
+	default:
+		return invalid("%q as the cause of a change", cause)
+	}
+	return c.Validate()
+}
+
+// Event returns the event that a change of c for this cause is. Its sequence
+// is the depot's to give.
+func (c Configuration) Event(cause EventType) Event {
+	e := Event{Type: cause, ConfigurationID: c.ID, ConfigurationName: c.Name}
+	switch cause {
+	case EventConfigurationAdded:
+		e.At = c.CreatedAt
+	case EventSecretReset:
+		e.At = c.SecretResetAt
+	case EventConfigurationRemoved:
+		e.At = c.RemovedAt
+	default:
+		e.At = c.ChangedAt
+	}
+	return e
+}
+
+// Event returns the event that the issuance is. Its sequence is the depot's to
+// give.
+func (i Issuance) Event() Event {
+	return Event{
+		Type: EventCertificateIssued, At: i.Identity.IssuedAt,
+		ConfigurationID: i.Identity.ConfigurationID, ConfigurationName: i.Identity.ConfigurationName,
+		CertificateSerial: i.Identity.CertificateSerial, DeviceKey: i.Identity.Device.Key,
+		TransactionID: i.Identity.TransactionID,
+	}
+}
+
+// Validate returns ErrInvalid for a query that no index can answer.
+func (q IdentityQuery) Validate() error {
+	switch {
+	case q.ConfigurationID == "" && (q.DeviceKey != "" || q.TransactionID != ""):
+		return invalid("query for a device or a transaction without its configuration")
+	case q.Order != "" && q.Order != NewestFirst && q.Order != ByNotAfter:
+		return invalid("order %q", q.Order)
+	}
+	return nil
+}
+
+// Selects says whether the query asks for this identity, its place in the
+// list aside.
+func (q IdentityQuery) Selects(i Identity) bool {
+	switch {
+	case q.ConfigurationID != "" && i.ConfigurationID != q.ConfigurationID,
+		q.DeviceKey != "" && i.Device.Key != q.DeviceKey,
+		q.TransactionID != "" && i.TransactionID != q.TransactionID,
+		q.PublicKeySHA256 != [32]byte{} && i.PublicKeySHA256 != q.PublicKeySHA256,
+		!q.NotAfterFrom.IsZero() && i.NotAfter.Before(q.NotAfterFrom),
+		!q.NotAfterTo.IsZero() && !i.NotAfter.Before(q.NotAfterTo):
+		return false
+	}
+	return true
+}
+
+func canonicalSerial(s string) bool {
+	if len(s) == 0 || len(s)%2 != 0 || len(s) > 2*maxSerial || strings.HasPrefix(s, "00") {
+		return false
+	}
+	return strings.Trim(s, "0123456789abcdef") == ""
+}
+
+// validID: a zero byte separates the id from what follows it in an index.
+func validID(id string) bool {
+	return id != "" && len(id) <= maxID && !strings.Contains(id, "\x00")
+}
+
+func invalid(format string, args ...any) error {
+	return fmt.Errorf("%w: "+format, append([]any{ErrInvalid}, args...)...)
+}
