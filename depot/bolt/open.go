@@ -82,7 +82,11 @@ func (d *Depot) open(o Options) (err error) {
 	if err := d.checkDatabase(state); err != nil {
 		return err
 	}
-	return d.joinLedger(state, o)
+	err = d.joinLedger(state, o)
+	if damaged := (*LedgerError)(nil); errors.As(err, &damaged) {
+		return fmt.Errorf("%w; restore the ledger from a backup", err)
+	}
+	return err
 }
 
 // abandon closes what a failed Open had opened.
@@ -179,8 +183,10 @@ func (d *Depot) initialise(o Options) error {
 		if tx.Bucket([]byte(bucketMeta)) != nil {
 			return nil
 		}
-		if size, err := d.fileSize(ledgerFile); err != nil || size > 0 {
-			return errors.Join(err, fmt.Errorf("database %s is empty, but its ledger holds records; make it anew with `understudy rebuild`", d.db.Path()))
+		if size, err := d.fileSize(ledgerFile); err != nil {
+			return err
+		} else if size > 0 {
+			return fmt.Errorf("database %s is empty, but its ledger holds records; make it anew with `understudy rebuild`", d.db.Path())
 		}
 		for _, name := range buckets() {
 			if _, err := tx.CreateBucket([]byte(name)); err != nil {
