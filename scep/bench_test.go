@@ -89,7 +89,7 @@ func BenchmarkUniformRefusal(b *testing.B) {
 	short.ciphertext = short.ciphertext[:len(short.ciphertext)-1]
 	iv, _ := forgeEnvelope(b, r.Certificate, cms.AES128CBC, content, pad(cms.AES128CBC, content))
 	iv.iv[0] ^= 0x10
-	padding, _ := forgeEnvelope(b, r.Certificate, cms.AES128CBC, full(content), make([]byte, 16))
+	padding, _ := forgeEnvelope(b, r.Certificate, cms.AES128CBC, content, bytes.Repeat([]byte{17}, 16-len(content)%16))
 	causes := []struct {
 		name     string
 		envelope []byte

@@ -10,6 +10,9 @@ import (
 
 // The seeds are in testdata/fuzz: messages of our own making, honest ones and
 // the smallest that trip a limit of the guard.
+//
+// Run them with -fuzzminimizetime 10x: which code crypto/rsa runs depends on
+// chance, and go test would spend its time on trying to reproduce coverage.
 
 // Whatever comes in, there is a message or a refusal, and where there is a
 // message there is a reply that can be read.

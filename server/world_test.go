@@ -132,7 +132,7 @@ func (w *world) configure(t *testing.T) {
 	for name, change := range map[string]func(*configuration.Settings){
 		"default": func(*configuration.Settings) {},
 		"strict":  func(s *configuration.Settings) { s.Strict = true },
-		"modern":  func(s *configuration.Settings) { s.SHA1 = configuration.SHA1Refuse },
+		"modern":  func(s *configuration.Settings) { s.SHA1, s.DES = configuration.SHA1Refuse, configuration.DESRefuse },
 		"large":   func(s *configuration.Settings) { s.KeySizes = []int{2048, 3072} },
 	} {
 		settings := configuration.Defaults()
@@ -295,14 +295,22 @@ func (w *world) read(t testing.TB, r *craft.Request, a scepAnswer) *client.Reply
 // expectation is what a reply to a crafted request is compared with.
 func (w *world) expectation(r *craft.Request) *client.Request {
 	e := &client.Request{CA: w.ca, Signer: r.Message.Signer, PublicKey: r.CSR.Key.Public()}
-	if id := r.Message.Get(craft.OIDTransactionID); len(id) > 2 {
-		e.TransactionID = string(id[2:])
-	}
-	if nonce := r.Message.Get(craft.OIDSenderNonce); len(nonce) > 2 {
-		e.SenderNonce = nonce[2:]
+	e.TransactionID = string(valueOf(r.Message.Get(craft.OIDTransactionID)))
+	const longestEchoed = 64
+	if nonce := valueOf(r.Message.Get(craft.OIDSenderNonce)); len(nonce) > 0 && len(nonce) <= longestEchoed {
+		e.SenderNonce = nonce
 	}
 	e.SignerKey, _ = r.Message.Key.(*rsa.PrivateKey)
 	return e
+}
+
+// valueOf returns the content of a DER element, nil if there is none.
+func valueOf(der []byte) []byte {
+	var v asn1.RawValue
+	if _, err := asn1.Unmarshal(der, &v); err != nil {
+		return nil
+	}
+	return v.Bytes
 }
 
 // enrolled sends a request that must succeed and returns the certificate.

@@ -11,7 +11,7 @@ type certListCmd struct {
 	clientFlags   `embed:""`
 	pageFlags     `embed:""`
 	Configuration string    `from:"flag" placeholder:"NAME" help:"Of this configuration."`
-	Device        string    `from:"flag" placeholder:"KEY" help:"Of this device; see \"device list\"."`
+	Device        string    `from:"flag" placeholder:"KEY" help:"Of this device; see \"device list\"; needs --configuration."`
 	Transaction   string    `from:"flag" placeholder:"ID" help:"Of this SCEP transaction; needs --configuration."`
 	PublicKey     string    `from:"flag" placeholder:"SHA256" help:"For this public key."`
 	NotAfterFrom  time.Time `from:"flag" placeholder:"TIME" help:"That end at this time or later, as 2026-12-01T00:00:00Z."`

@@ -1,3 +1,5 @@
+//go:build unix
+
 package main
 
 import (
@@ -5,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net"
 	"net/http"
 	"net/url"
@@ -59,24 +62,19 @@ func TestScripts(t *testing.T) {
 	})
 }
 
-// into replaces itself by a program whose output goes to files, so that a
-// script can read it while the program runs.
+// into runs understudy with its output in files, so that a script can read it
+// while the program runs.
 func into() {
 	name, program := os.Args[1], os.Args[2]
-	path, err := exec.LookPath(program)
-	for fd, suffix := range map[int]string{1: ".out", 2: ".err"} {
-		if err != nil {
-			break
-		}
-		var f *os.File
-		if f, err = os.OpenFile(name+suffix, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600); err == nil {
-			err = syscall.Dup3(int(f.Fd()), fd, 0)
-		}
-	}
+	stdout, err := os.Create(name + ".out")
 	if err == nil {
-		err = syscall.Exec(path, os.Args[2:], os.Environ())
+		var stderr *os.File
+		if stderr, err = os.Create(name + ".err"); err == nil && program == "understudy" {
+			os.Args, os.Stdout, os.Stderr = os.Args[2:], stdout, stderr
+			main()
+		}
 	}
-	fmt.Fprintln(os.Stderr, "into:", err)
+	fmt.Fprintln(os.Stderr, "usage: into NAME understudy ARGUMENTS:", err)
 	os.Exit(125)
 }
 
@@ -160,6 +158,9 @@ func fill(ts *testscript.TestScript, neg bool, args []string) {
 func cmdline(ts *testscript.TestScript, neg bool, args []string) {
 	need(ts, neg, len(args) == 1, "cmdline PID")
 	text, err := os.ReadFile("/proc/" + args[0] + "/cmdline")
+	if errors.Is(err, fs.ErrNotExist) { // not Linux
+		text, err = exec.Command("ps", "-ww", "-o", "args=", "-p", args[0]).Output()
+	}
 	ts.Check(err)
 	fmt.Fprintln(ts.Stdout(), strings.ReplaceAll(string(text), "\x00", " "))
 }

@@ -3,6 +3,8 @@ package main
 import (
 	"context"
 	"crypto/tls"
+	"errors"
+	"fmt"
 	"log/slog"
 	"net"
 	"time"
@@ -93,7 +95,7 @@ func (in *instance) serve(ctx context.Context, a *app, p *plan, log *slog.Logger
 		RateLimitPerMinute: int(p.flags.RateLimit),
 		MaxInFlight:        p.flags.MaxInFlight,
 		AdminToken:         in.token,
-		AdminHosts:         []string{p.adminHost},
+		AdminHosts:         p.adminHosts(),
 		Version:            version(),
 	})
 	if err != nil {
@@ -104,11 +106,14 @@ func (in *instance) serve(ctx context.Context, a *app, p *plan, log *slog.Logger
 	go auditor.Run(background)
 	go in.keepRA(background, log)
 
+	serving, stop := context.WithCancel(ctx)
+	defer stop()
 	public, admin := in.handOver()
 	served := make(chan error, 1)
-	go func() { served <- srv.Serve(ctx, public, admin, in.tls) }()
+	go func() { served <- srv.Serve(serving, public, admin, in.tls) }()
 	if err := in.announce(a, p, srv, log, began); err != nil {
-		return err
+		stop()
+		return errors.Join(err, <-served)
 	}
 	err = <-served
 	log.Info("stopped", "clean", err == nil)
@@ -154,10 +159,10 @@ func (in *instance) rotateRA(ctx context.Context, log *slog.Logger) error {
 // authority is made.
 func (in *instance) listen(p *plan) (err error) {
 	if in.public, err = net.Listen("tcp", p.flags.Listen); err != nil {
-		return usagef("--listen %s: %w", p.flags.Listen, err)
+		return fmt.Errorf("--listen %s: %w", p.flags.Listen, err)
 	}
 	if in.admin, err = net.Listen("tcp", p.flags.AdminListen); err != nil {
-		return usagef("--admin-listen %s: %w", p.flags.AdminListen, err)
+		return fmt.Errorf("--admin-listen %s: %w", p.flags.AdminListen, err)
 	}
 	scheme := "http"
 	if p.usesTLS() {

@@ -116,6 +116,15 @@ func (p *plan) checkTLS() error {
 	return nil
 }
 
+// adminHosts are the names that an operator gave this machine.
+func (p *plan) adminHosts() []string {
+	hosts := []string{p.adminHost}
+	if u, err := url.Parse(p.flags.BaseURL); err == nil && u.Hostname() != "" {
+		hosts = append(hosts, u.Hostname())
+	}
+	return hosts
+}
+
 func (p *plan) checkProxies() error {
 	var problems []error
 	for _, text := range p.flags.TrustedProxies {

@@ -61,7 +61,7 @@ func (in *instance) announce(a *app, p *plan, srv *server.Server, log *slog.Logg
 	in.warn(p, log)
 	log.Info("ready", "scep_url", r.SCEPURL, "admin_url", r.AdminURL, "version", r.Version,
 		"duration_ms", time.Since(began).Milliseconds())
-	if p.flags.JSON {
+	if p.flags.JSON || a.json {
 		return output.Line(a.stdout, r)
 	}
 	return in.greet(a, r, alias, time.Since(began))
@@ -92,6 +92,8 @@ func (in *instance) greet(a *app, r readiness, alias string, took time.Duration)
 		secret += "   (shown only now)"
 	case !in.secret.Empty():
 		secret = "not shown, because this goes to the journal: \"understudy config reset-secret default\""
+	case in.first:
+		secret = "the one that was given"
 	}
 	err := output.Facts(a.stdout,
 		"  SCEP URL", r.SCEPURL,

@@ -1,0 +1,243 @@
+//go:build unix
+
+package bolt_test
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"understudy.example/understudy/depot"
+	"understudy.example/understudy/depot/bolt"
+	"understudy.example/understudy/depot/depottest"
+)
+
+var killRounds = flag.Int("kill.rounds", 5, "how often TestKilled kills a process that writes")
+
+// Some tests need a process that can be killed or limited: this test binary,
+// started again with these variables.
+const (
+	childTask  = "UNDERSTUDY_TEST_CHILD"
+	childStore = "UNDERSTUDY_TEST_STORE"
+	childFirst = "UNDERSTUDY_TEST_FIRST"
+)
+
+func TestMain(m *testing.M) {
+	tasks := map[string]func(dir string) error{"write": writeForEver, "hold": holdOpen, "fill": fillDisk}
+	task, ok := tasks[os.Getenv(childTask)]
+	if !ok {
+		os.Exit(m.Run())
+	}
+	if err := task(os.Getenv(childStore)); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	os.Exit(0)
+}
+
+// child starts a process and returns its standard output.
+func child(t *testing.T, task, dir string, first int) (*exec.Cmd, *bufio.Scanner) {
+	t.Helper()
+	c := exec.Command(os.Args[0])
+	c.Env = append(os.Environ(), childTask+"="+task, childStore+"="+dir, childFirst+"="+strconv.Itoa(first))
+	c.Stderr = os.Stderr
+	out, err := c.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		c.Process.Kill()
+		c.Wait()
+	})
+	return c, bufio.NewScanner(out)
+}
+
+// writeForEver commits from several goroutines and names what was
+// acknowledged.
+func writeForEver(dir string) error {
+	d, err := bolt.Open(dir, options())
+	if err != nil {
+		return err
+	}
+	first, err := strconv.Atoi(os.Getenv(childFirst))
+	if err != nil {
+		return err
+	}
+	var mu sync.Mutex
+	for w := range 4 {
+		go func() {
+			for n := first + w; ; n += 4 {
+				if _, err := d.Commit(context.Background(), depottest.Issuance(n)); err != nil {
+					fmt.Fprintln(os.Stderr, err)
+					return
+				}
+				mu.Lock()
+				fmt.Println(n)
+				mu.Unlock()
+			}
+		}()
+	}
+	select {}
+}
+
+// TestKilled kills a writing process at random moments: what it acknowledged
+// is there, nothing is half there, and the store opens.
+func TestKilled(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "store")
+	total := 0
+	for round := range *killRounds {
+		c, out := child(t, "write", dir, round*100_000)
+		if !out.Scan() {
+			t.Fatal("the child wrote nothing")
+		}
+		acknowledged := []string{out.Text()}
+		timer := time.AfterFunc(time.Duration(rand.IntN(150))*time.Millisecond, func() { c.Process.Kill() })
+		for out.Scan() {
+			acknowledged = append(acknowledged, out.Text())
+		}
+		timer.Stop()
+		c.Wait()
+		total += len(acknowledged)
+
+		d := open(t, dir)
+		for _, line := range acknowledged {
+			n, err := strconv.Atoi(line)
+			if err != nil {
+				continue // the line was cut by the death
+			}
+			if err := holdsOne(t, d, n); err != nil {
+				t.Errorf("round %d: acknowledged certificate %d: %v", round, n, err)
+			}
+		}
+		holds(t, d, 0, 0)
+		if err := d.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Logf("%d acknowledged in %d rounds", total, *killRounds)
+}
+
+// holdOpen keeps the store until it is killed.
+func holdOpen(dir string) error {
+	d, err := bolt.Open(dir, options())
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	fmt.Println("open")
+	select {}
+}
+
+func TestSecondProcess(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "store")
+	c, out := child(t, "hold", dir, 0)
+	if !out.Scan() {
+		t.Fatal("the child did not open the store")
+	}
+	refuses(t, dir, "in use by process "+strconv.Itoa(c.Process.Pid), dir)
+	if err := c.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	c.Wait()
+	d := open(t, dir)
+	refuses(t, dir, "in use by process "+strconv.Itoa(os.Getpid()))
+	if err := d.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(filepath.Join(dir, "store.pid")); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("pid file after Close: %v", err)
+	}
+}
+
+// fillDisk commits until no file may grow any more, and goes on when they may.
+func fillDisk(dir string) error {
+	signal.Ignore(syscall.SIGXFSZ)
+	d, err := bolt.Open(dir, options())
+	if err != nil {
+		return err
+	}
+	ctx, n := context.Background(), 0
+	for ; n < 20; n++ {
+		if _, err := d.Commit(ctx, depottest.Issuance(n)); err != nil {
+			return err
+		}
+	}
+	var before syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_FSIZE, &before); err != nil {
+		return err
+	}
+	database, err := os.Stat(filepath.Join(dir, "store.db"))
+	if err != nil {
+		return err
+	}
+	full := before
+	full.Cur = uint64(database.Size())
+	if err := syscall.Setrlimit(syscall.RLIMIT_FSIZE, &full); err != nil {
+		return err
+	}
+	for ; err == nil && n < 10_000; n++ {
+		_, err = d.Commit(ctx, depottest.Issuance(n))
+	}
+	n-- // this one was not acknowledged
+	if !errors.Is(err, depot.ErrUnavailable) {
+		return fmt.Errorf("full disk: error %w", err)
+	}
+	for range 10 {
+		if _, err := d.Commit(ctx, depottest.Issuance(n)); !errors.Is(err, depot.ErrUnavailable) {
+			return fmt.Errorf("commit on a full disk: %w", err)
+		}
+	}
+	if err := d.Ready(ctx); !errors.Is(err, depot.ErrUnavailable) {
+		return fmt.Errorf("ready with a full disk: %w", err)
+	}
+	if _, err := d.Identity(ctx, depottest.Issuance(0).Identity.CertificateSerial); err != nil {
+		return fmt.Errorf("read with a full disk: %w", err)
+	}
+	if err := syscall.Setrlimit(syscall.RLIMIT_FSIZE, &before); err != nil {
+		return err
+	}
+	if err := d.Ready(ctx); err != nil {
+		return fmt.Errorf("ready with room again: %w", err)
+	}
+	for end := n + 20; n < end; n++ {
+		// The first one may be there: its ledger record could have been what
+		// failed.
+		if _, err := d.Commit(ctx, depottest.Issuance(n)); err != nil && !errors.Is(err, depot.ErrTransactionConflict) {
+			return fmt.Errorf("commit with room again: %w", err)
+		}
+	}
+	if findings, err := d.Check(ctx); err != nil || len(findings) > 0 {
+		return fmt.Errorf("check: %s: %w", strings.Join(findings, ", "), err)
+	}
+	fmt.Println("committed", n)
+	return d.Close()
+}
+
+func TestDiskFull(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "store")
+	c, out := child(t, "fill", dir, 0)
+	said := ""
+	for out.Scan() {
+		said += out.Text()
+	}
+	if err := c.Wait(); err != nil || !strings.HasPrefix(said, "committed") {
+		t.Fatalf("child: %v, %q", err, said)
+	}
+	holds(t, open(t, dir), 0, 20)
+}
