@@ -10,6 +10,8 @@ package challenge
 import (
 	"context"
 	"crypto/x509"
+	"fmt"
+	"io"
 	"log/slog"
 	"time"
 
@@ -18,29 +20,40 @@ import (
 
 // Secret is a challenge password. It prints as [secret] with every verb, in
 // logs and in JSON; Reveal is the only way to the text.
-type Secret struct{ text string }
+type Secret struct {
+	// A pointer, because fmt looks into unexported fields of other structs
+	// without asking for methods: it prints an address there, not the text.
+	text *string
+}
 
 // NewSecret wraps the text of a challenge.
-func NewSecret(text string) Secret { return Secret{text: text} }
+func NewSecret(text string) Secret { return Secret{text: &text} }
 
 // Reveal returns the text itself, for comparing or for handing to the party
 // that must judge it.
-func (s Secret) Reveal() string { return s.text }
+func (s Secret) Reveal() string {
+	if s.text == nil {
+		return ""
+	}
+	return *s.text
+}
 
 // Empty says that there is no challenge.
-func (s Secret) Empty() bool { return s.text == "" }
+func (s Secret) Empty() bool { return s.Reveal() == "" }
+
+const hidden = "[secret]"
+
+// Format writes "[secret]", for every verb of fmt.
+func (Secret) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, hidden) }
 
 // String returns "[secret]".
-func (Secret) String() string { return "[secret]" }
-
-// GoString returns "[secret]", for %#v.
-func (Secret) GoString() string { return "[secret]" }
+func (Secret) String() string { return hidden }
 
 // MarshalText returns "[secret]", for JSON and other encoders.
-func (Secret) MarshalText() ([]byte, error) { return []byte("[secret]"), nil }
+func (Secret) MarshalText() ([]byte, error) { return []byte(hidden), nil }
 
 // LogValue returns "[secret]", for log/slog.
-func (Secret) LogValue() slog.Value { return slog.StringValue("[secret]") }
+func (Secret) LogValue() slog.Value { return slog.StringValue(hidden) }
 
 // Attempt is one use of a challenge.
 type Attempt struct {

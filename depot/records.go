@@ -163,6 +163,7 @@ type ConfigurationPolicy struct {
 	Chain       string // "full", "no-root"
 	Strict      bool
 	SHA1        string // "allow", "refuse"
+	DES         string // "allow", "refuse"
 	KeyChecks   string // "fast", "strict"
 }
 

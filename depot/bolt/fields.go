@@ -121,6 +121,7 @@ func configurationFields(c *depot.Configuration) []field {
 		{24, "chain", &c.Policy.Chain},
 		{25, "strict", &c.Policy.Strict},
 		{26, "sha1", &c.Policy.SHA1},
+		{28, "des", &c.Policy.DES},
 		{27, "key_checks", &c.Policy.KeyChecks},
 		{40, "created_at", &c.CreatedAt},
 		{41, "changed_at", &c.ChangedAt},

@@ -4,7 +4,7 @@ import (
 	"crypto"
 	"crypto/aes"
 	"crypto/cipher"
-	"crypto/des" //nolint:gosec // RFC 8894 §2.9: 3DES is the fallback that old clients have
+	"crypto/des" // old clients have nothing better than 3DES (RFC 8894 §2.9), or DES
 	"encoding/asn1"
 	"fmt"
 )
@@ -26,6 +26,7 @@ var (
 	oidSHA384 = asn1.ObjectIdentifier{2, 16, 840, 1, 101, 3, 4, 2, 2}
 	oidSHA512 = asn1.ObjectIdentifier{2, 16, 840, 1, 101, 3, 4, 2, 3}
 
+	oidDESCBC    = asn1.ObjectIdentifier{1, 3, 14, 3, 2, 7}
 	oidTripleDES = asn1.ObjectIdentifier{1, 2, 840, 113549, 3, 7}
 	oidAES128CBC = asn1.ObjectIdentifier{2, 16, 840, 1, 101, 3, 4, 1, 2}
 	oidAES256CBC = asn1.ObjectIdentifier{2, 16, 840, 1, 101, 3, 4, 1, 42}
@@ -34,17 +35,19 @@ var (
 // A Cipher is a content encryption algorithm that may be spoken.
 type Cipher int
 
-// The ciphers of RFC 8894 §2.9 that are spoken here. Single DES, RC2, AES-192
-// and authenticated ciphers are not.
+// The ciphers that are spoken here: those of RFC 8894 §2.9, and single DES,
+// which is read for the sake of clients that know nothing else and never
+// written. RC2, AES-192 and authenticated ciphers are not spoken.
 const (
 	AES128CBC Cipher = iota + 1
 	AES256CBC
 	TripleDESCBC
+	DESCBC
 )
 
 // CipherOf returns the cipher of an object identifier, or false.
 func CipherOf(oid asn1.ObjectIdentifier) (Cipher, bool) {
-	for _, c := range []Cipher{AES128CBC, AES256CBC, TripleDESCBC} {
+	for _, c := range []Cipher{AES128CBC, AES256CBC, TripleDESCBC, DESCBC} {
 		if c.OID().Equal(oid) {
 			return c, true
 		}
@@ -59,6 +62,8 @@ func (c Cipher) OID() asn1.ObjectIdentifier {
 		return oidAES256CBC
 	case TripleDESCBC:
 		return oidTripleDES
+	case DESCBC:
+		return oidDESCBC
 	default:
 		return oidAES128CBC
 	}
@@ -71,6 +76,8 @@ func (c Cipher) KeyLen() int {
 		return 32
 	case TripleDESCBC:
 		return 24
+	case DESCBC:
+		return 8
 	default:
 		return 16
 	}
@@ -78,7 +85,7 @@ func (c Cipher) KeyLen() int {
 
 // BlockLen returns the block length, which is also the IV's, in bytes.
 func (c Cipher) BlockLen() int {
-	if c == TripleDESCBC {
+	if c == TripleDESCBC || c == DESCBC {
 		return des.BlockSize
 	}
 	return aes.BlockSize
@@ -93,6 +100,8 @@ func (c Cipher) String() string {
 		return "AES-256-CBC"
 	case TripleDESCBC:
 		return "DES-EDE3-CBC"
+	case DESCBC:
+		return "DES-CBC"
 	default:
 		return ""
 	}
@@ -103,8 +112,11 @@ func (c Cipher) Block(key []byte) (cipher.Block, error) {
 	if len(key) != c.KeyLen() {
 		return nil, fmt.Errorf("%s key has %d bytes, not %d", c, len(key), c.KeyLen())
 	}
-	if c == TripleDESCBC {
+	switch c {
+	case TripleDESCBC:
 		return des.NewTripleDESCipher(key)
+	case DESCBC:
+		return des.NewCipher(key)
 	}
 	return aes.NewCipher(key)
 }

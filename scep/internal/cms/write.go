@@ -123,6 +123,9 @@ func signedAttributes(s SignedData) ([]byte, error) {
 // transport (RFC 5652 §6) and returns the ContentInfo. The random source makes
 // the content key, the IV and the key transport's padding.
 func Envelope(random io.Reader, content []byte, c Cipher, recipient *x509.Certificate) ([]byte, error) {
+	if c == DESCBC {
+		return nil, errors.New("encrypt CMS: DES is only read, never written (RFC 8894 §2.9)")
+	}
 	public, ok := recipient.PublicKey.(*rsa.PublicKey)
 	if !ok {
 		return nil, fmt.Errorf("encrypt CMS: recipient key is %T, not RSA", recipient.PublicKey)

@@ -1,0 +1,161 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/alecthomas/kong"
+
+	"understudy.example/understudy/cmd/understudy/internal/api"
+	"understudy.example/understudy/cmd/understudy/internal/output"
+)
+
+// cli is the grammar of the command line. A flag without a from tag is also a
+// setting: see package setting.
+type cli struct {
+	Config string `placeholder:"FILE" help:"Read settings from this YAML file, one \"name: value\" to a line."`
+	Output string `short:"o" enum:"text,json" default:"text" help:"Print data as text or json."`
+
+	Serve   serveCmd   `cmd:"" help:"Serve SCEP. The first start makes the authority, a configuration and its secret key."`
+	Conf    configCmd  `cmd:"" name:"config" help:"Configurations: one SCEP endpoint each."`
+	Cert    certCmd    `cmd:"" help:"Certificates that were issued."`
+	Device  deviceCmd  `cmd:"" help:"Devices that hold certificates."`
+	CA      caCmd      `cmd:"" name:"ca" help:"The authority's own certificates."`
+	Mac     macCmd     `cmd:"" help:"Act as a Mac."`
+	Setting settingCmd `cmd:"" name:"settings" help:"Show every setting and where its value comes from."`
+	Version versionCmd `cmd:"" help:"Show the version."`
+}
+
+// BeforeResolve reads the settings file and checks it and the environment, so
+// that all mistakes are reported at once.
+func (c *cli) BeforeResolve(ctx *kong.Context, a *app) error {
+	path, _ := a.settings.Env("config")
+	for _, flag := range ctx.Model.Flags {
+		if given, ok := ctx.FlagValue(flag).(string); flag.Name == "config" && ok && given != "" {
+			path = given
+		}
+	}
+	var file error
+	if path != "" {
+		file = a.settings.Load(path, ctx.Model)
+	}
+	ctx.AddResolver(a.settings)
+	return errors.Join(file, a.settings.CheckEnvironment(ctx))
+}
+
+// dataFlag is the data directory, for serve and for finding its server.
+type dataFlag struct {
+	Data string `default:"./understudy-data" placeholder:"DIR" help:"Data directory of the server (default: ${default})."`
+}
+
+// clientFlags name the server that a verb talks to.
+type clientFlags struct {
+	dataFlag  `embed:""`
+	Server    string `placeholder:"URL" help:"Admin URL of the server. Default: the one that runs on the data directory."`
+	TokenFile string `placeholder:"FILE" help:"File with the admin token. Default: where that server keeps it."`
+}
+
+func (f clientFlags) client() (*api.Client, error) {
+	return api.Find(f.Data, f.Server, f.TokenFile)
+}
+
+// call asks the server and keeps the answer as it came.
+func (f clientFlags) call(method, path string, query map[string][]string, in any) (json.RawMessage, error) {
+	client, err := f.client()
+	if err != nil {
+		return nil, err
+	}
+	if in == nil && method != http.MethodGet && method != http.MethodDelete {
+		in = struct{}{}
+	}
+	var answer json.RawMessage
+	if method == http.MethodDelete {
+		err = client.Call(context.Background(), method, path, query, nil, nil)
+	} else {
+		err = client.Call(context.Background(), method, path, query, in, &answer)
+	}
+	return answer, notFound(path, err)
+}
+
+// notFound names what was looked for.
+func notFound(path string, err error) error {
+	var problem *api.Problem
+	if !errors.As(err, &problem) || problem.Status != http.StatusNotFound {
+		return err
+	}
+	_, name, _ := strings.Cut(strings.TrimPrefix(path, "/api/v1/"), "/") // after the collection
+	name, _, _ = strings.Cut(name, "/")
+	if name, unescaped := url.PathUnescape(name); unescaped == nil && name != "" {
+		return fmt.Errorf("%s: %w", name, err)
+	}
+	return err
+}
+
+// show prints an answer: as it came with --output json, else by text.
+func show[T any](a *app, answer json.RawMessage, text func(T) error) error {
+	if a.json {
+		return output.JSON(a.stdout, answer)
+	}
+	var value T
+	if err := json.Unmarshal(answer, &value); err != nil {
+		return fmt.Errorf("read the server's answer: %w", err)
+	}
+	return text(value)
+}
+
+// pageFlags walk through a list.
+type pageFlags struct {
+	Limit  int    `from:"flag" default:"100" placeholder:"N" help:"Print at most N, up to 500 (default: ${default})."`
+	Cursor string `from:"flag" placeholder:"C" help:"Go on where an earlier list ended."`
+	All    bool   `from:"flag" help:"Print everything, however long it is."`
+}
+
+// list asks for one page, or for all of them as if they were one.
+func (p pageFlags) list(f clientFlags, path string, query map[string][]string) (json.RawMessage, error) {
+	query["limit"] = []string{fmt.Sprint(p.Limit)}
+	if p.Cursor != "" {
+		query["cursor"] = []string{p.Cursor}
+	}
+	all := api.List[json.RawMessage]{Items: []json.RawMessage{}}
+	for {
+		answer, err := f.call(http.MethodGet, path, query, nil)
+		if err != nil || !p.All {
+			return answer, err
+		}
+		var page api.List[json.RawMessage]
+		if err := json.Unmarshal(answer, &page); err != nil {
+			return nil, fmt.Errorf("read the server's answer: %w", err)
+		}
+		all.Items = append(all.Items, page.Items...)
+		if page.NextCursor == nil {
+			return json.Marshal(all)
+		}
+		query["cursor"] = []string{*page.NextCursor}
+	}
+}
+
+// more tells people that a list goes on.
+func (a *app) more(cursor *string) {
+	if cursor != nil {
+		a.note("There are more: --cursor %s, or --all.", *cursor)
+	}
+}
+
+// duration is a flag in Go's form plus days: 365d, 12h, 10m.
+type duration time.Duration
+
+// UnmarshalText reads the flag.
+func (d *duration) UnmarshalText(text []byte) error {
+	value, err := output.ParseDuration(string(text))
+	*d = duration(value)
+	return err
+}
+
+// String writes it the same way.
+func (d duration) String() string { return output.Duration(time.Duration(d)) }

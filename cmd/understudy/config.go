@@ -1,0 +1,136 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net/url"
+	"os"
+	"strings"
+	"time"
+
+	"understudy.example/understudy/cmd/understudy/internal/api"
+	"understudy.example/understudy/cmd/understudy/internal/output"
+)
+
+// configCmd groups the verbs on configurations.
+type configCmd struct {
+	Add         configAddCmd         `cmd:"" help:"Add a configuration."`
+	List        configListCmd        `cmd:"" help:"List configurations."`
+	Show        configShowCmd        `cmd:"" help:"Show one configuration."`
+	Set         configSetCmd         `cmd:"" help:"Change a configuration's policy."`
+	Check       configCheckCmd       `cmd:"" help:"Say what deserves attention in a configuration."`
+	ResetSecret configResetSecretCmd `cmd:"" name:"reset-secret" help:"Give a configuration a new secret key; the old one is refused at once."`
+	Rm          configRmCmd          `cmd:"" help:"Remove a configuration; its certificates stay valid."`
+}
+
+// policyFlags are the fields of a policy that may be given. What is not given
+// keeps the server's default, or with "config set" its value.
+type policyFlags struct {
+	Purpose     *string   `from:"flag" placeholder:"P" help:"device-access or management-attestation."`
+	Validity    *duration `from:"flag" placeholder:"365d" help:"How long certificates are valid."`
+	KeySizes    []int     `from:"flag" placeholder:"2048" help:"Bits of the RSA keys that are accepted."`
+	KeyUsage    *string   `from:"flag" placeholder:"signing" help:"signing, or \"signing,agreement\"."`
+	RetryPeriod *duration `from:"flag" placeholder:"10m" help:"How long a repeated request gets the same certificate again."`
+	Chain       *string   `from:"flag" placeholder:"full" help:"What GetCACert answers: full, or no-root for special clients."`
+	Strict      *bool     `from:"flag" negatable:"" help:"Refuse what real clients do slightly wrong."`
+	SHA1        *string   `from:"flag" name:"sha1" placeholder:"allow" help:"allow or refuse requests signed with SHA-1."`
+	DES         *string   `from:"flag" name:"des" placeholder:"allow" help:"allow or refuse requests encrypted with single DES, as scepclient sends them."`
+	KeyChecks   *string   `from:"flag" placeholder:"fast" help:"fast, or strict to look for weak keys before issuing."`
+}
+
+// fields returns what was given, as the admin API names it.
+func (p policyFlags) fields() map[string]any {
+	fields := map[string]any{}
+	for name, value := range map[string]*string{
+		"purpose": p.Purpose, "key_usage": p.KeyUsage, "chain": p.Chain, "sha1": p.SHA1, "des": p.DES, "key_checks": p.KeyChecks,
+	} {
+		if value != nil {
+			fields[name] = *value
+		}
+	}
+	for name, value := range map[string]*duration{"validity_seconds": p.Validity, "retry_period_seconds": p.RetryPeriod} {
+		if value != nil {
+			fields[name] = int64(time.Duration(*value) / time.Second)
+		}
+	}
+	if len(p.KeySizes) > 0 {
+		fields["key_sizes"] = p.KeySizes
+	}
+	if p.Strict != nil {
+		fields["strict"] = *p.Strict
+	}
+	return fields
+}
+
+func configurationPath(name string, more ...string) string {
+	return "/api/v1/configurations/" + url.PathEscape(name) + strings.Join(more, "")
+}
+
+// printConfiguration shows a configuration to people, with its secret key when
+// the answer has one.
+func (a *app) printConfiguration(c api.Configuration) error {
+	reset := ""
+	if c.SecretResetAt != nil {
+		reset = output.Time(*c.SecretResetAt)
+	}
+	p := c.Policy
+	err := output.Facts(a.stdout,
+		"name", c.Name,
+		"id", c.ID,
+		"mode", c.Mode,
+		"purpose", c.Purpose,
+		"SCEP URL", c.SCEPURL,
+		"short URL", c.SCEPAliasURL,
+		"secret key", c.SecretKey,
+		"validity", output.Seconds(p.ValiditySeconds),
+		"key sizes", joinInts(p.KeySizes),
+		"key usage", p.KeyUsage,
+		"retry period", output.Seconds(p.RetryPeriodSeconds),
+		"chain", p.Chain,
+		"strict", fmt.Sprint(p.Strict),
+		"SHA-1", p.SHA1,
+		"DES", p.DES,
+		"key checks", p.KeyChecks,
+		"created", output.Time(c.CreatedAt),
+		"changed", output.Time(c.ChangedAt),
+		"secret reset", reset,
+		"revision", fmt.Sprint(c.Revision),
+	)
+	if err == nil && c.SecretKey != "" {
+		a.note("The secret key is shown only now. \"understudy config reset-secret %s\" makes a new one.", c.Name)
+	}
+	return err
+}
+
+func joinInts(numbers []int) string { return strings.Trim(fmt.Sprint(numbers), "[]") }
+
+// readSecret returns the first line of a file, or of stdin for "-". The error
+// never holds the secret.
+func (a *app) readSecret(path string) (string, error) {
+	const limit = 16 << 10 // bytes; the guard takes a challenge of 8 KiB
+	source := a.stdin
+	if path != "-" {
+		f, err := os.Open(path)
+		if err != nil {
+			return "", usagef("read secret: %w", err)
+		}
+		defer f.Close()
+		source = f
+	}
+	text, err := io.ReadAll(io.LimitReader(source, limit))
+	if err != nil {
+		return "", fmt.Errorf("read secret from %s: %w", path, err)
+	}
+	secret, rest, _ := strings.Cut(string(text), "\n")
+	secret = strings.TrimSuffix(secret, "\r")
+	if strings.TrimSpace(rest) != "" {
+		return "", usagef("%s holds more than one line; a secret is one line", path)
+	}
+	if secret == "" {
+		return "", usagef("%s holds no secret", path)
+	}
+	return secret, nil
+}
+
+var errNothingGiven = errors.New("nothing to change: give at least one policy flag")

@@ -1,0 +1,120 @@
+package api
+
+import "time"
+
+// List is a page of a list. NextCursor is nil on the last one.
+type List[T any] struct {
+	Items      []T     `json:"items"`
+	NextCursor *string `json:"next_cursor"`
+}
+
+// Configuration is what people see of a configuration. SecretKey is there only
+// in the answer that made the key.
+type Configuration struct {
+	ID            string     `json:"id"`
+	Name          string     `json:"name"`
+	Mode          string     `json:"mode"`
+	Purpose       string     `json:"purpose"`
+	SCEPURL       string     `json:"scep_url"`
+	SCEPAliasURL  string     `json:"scep_alias_url"`
+	CreatedAt     time.Time  `json:"created_at"`
+	ChangedAt     time.Time  `json:"changed_at"`
+	SecretResetAt *time.Time `json:"secret_reset_at"`
+	Revision      uint64     `json:"revision"`
+	Policy        Policy     `json:"policy"`
+	SecretKey     string     `json:"secret_key"`
+}
+
+// Policy is what a configuration's enrolments are held to.
+type Policy struct {
+	ValiditySeconds    int64  `json:"validity_seconds"`
+	KeySizes           []int  `json:"key_sizes"`
+	KeyUsage           string `json:"key_usage"`
+	RetryPeriodSeconds int64  `json:"retry_period_seconds"`
+	Chain              string `json:"chain"`
+	Strict             bool   `json:"strict"`
+	SHA1               string `json:"sha1"`
+	DES                string `json:"des"`
+	KeyChecks          string `json:"key_checks"`
+}
+
+// Remark is one thing that config check found.
+type Remark struct {
+	Severity string `json:"severity"`
+	Field    string `json:"field"`
+	Detail   string `json:"detail"`
+}
+
+// Ref names a configuration.
+type Ref struct {
+	ID   string `json:"id"`
+	Name string `json:"name"`
+}
+
+// Identity is what people see of an issued certificate.
+type Identity struct {
+	CertificateSerial string     `json:"certificate_serial"`
+	SHA256            string     `json:"sha256"`
+	Subject           string     `json:"subject"`
+	NotBefore         time.Time  `json:"not_before"`
+	NotAfter          time.Time  `json:"not_after"`
+	IssuedAt          time.Time  `json:"issued_at"`
+	State             string     `json:"state"`
+	RevokedAt         *time.Time `json:"revoked_at"`
+	Configuration     Ref        `json:"configuration"`
+	Device            Names      `json:"device"`
+	TransactionID     string     `json:"transaction_id"`
+	PublicKeySHA256   string     `json:"public_key_sha256"`
+	Source            struct {
+		Address   string `json:"address"`
+		UserAgent string `json:"user_agent"`
+	} `json:"source"`
+	Wire struct {
+		Digest string `json:"digest"`
+		Cipher string `json:"cipher"`
+	} `json:"wire"`
+	RequestedSANs             []string `json:"requested_sans"`
+	Warnings                  []string `json:"warnings"`
+	PreviousCertificateSerial string   `json:"previous_certificate_serial"`
+}
+
+// Names is who a device is.
+type Names struct {
+	Key          string `json:"key"`
+	DeviceSerial string `json:"device_serial"`
+	ProfileUUID  string `json:"profile_uuid"`
+	UDID         string `json:"udid"`
+	UPN          string `json:"upn"`
+	DeviceID     string `json:"device_id"`
+	ComputerName string `json:"computer_name"`
+}
+
+// Device is a device with what it holds. Certificates is a number in a list
+// and the certificates themselves, newest first, in a single device.
+type Device[C int | []Identity] struct {
+	Names
+	Configuration           Ref       `json:"configuration"`
+	FirstSeen               time.Time `json:"first_seen"`
+	LastSeen                time.Time `json:"last_seen"`
+	Certificates            C         `json:"certificates"`
+	LatestCertificateSerial string    `json:"latest_certificate_serial"`
+}
+
+// Authority is the authority's own certificates.
+type Authority struct {
+	Shape  string               `json:"shape"`
+	ID     string               `json:"id"`
+	Root   AuthorityCertificate `json:"root"`
+	Issuer AuthorityCertificate `json:"issuer"`
+	RA     AuthorityCertificate `json:"ra"`
+}
+
+// AuthorityCertificate is one of them.
+type AuthorityCertificate struct {
+	Subject   string    `json:"subject"`
+	SHA256    string    `json:"sha256"`
+	SHA1      string    `json:"sha1"`
+	NotBefore time.Time `json:"not_before"`
+	NotAfter  time.Time `json:"not_after"`
+	PEM       string    `json:"pem"`
+}

@@ -1,0 +1,106 @@
+// Command understudy is a lab stand-in for Okta's Device Access certificate
+// authority: it serves SCEP, and talks to a server that runs.
+//
+// The package parses, wires and prints; it decides nothing. There is one file
+// for each verb. Only this package reads the environment.
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/alecthomas/kong"
+
+	"understudy.example/understudy/cmd/understudy/internal/setting"
+)
+
+func main() {
+	os.Exit(Run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr, os.Environ()))
+}
+
+// app is what every verb gets: where to read and write, and the settings.
+type app struct {
+	stdin          io.Reader
+	stdout, stderr io.Writer
+	settings       *setting.Resolver
+	json           bool            // --output json
+	given          map[string]bool // names of the flags on the command line
+	journal        string          // JOURNAL_STREAM
+}
+
+// Run runs the verb that args name and returns the exit code. environ has the
+// form of os.Environ.
+func Run(args []string, stdin io.Reader, stdout, stderr io.Writer, environ []string) int {
+	a := &app{stdin: stdin, stdout: stdout, stderr: stderr, settings: setting.New(environ)}
+	a.journal = setting.Lookup(environ, "JOURNAL_STREAM")
+	grammar := &cli{}
+	parser, helped, err := newParser(a, grammar)
+	if err != nil { // a mistake in the grammar, which every test would meet
+		fmt.Fprintln(stderr, "understudy:", err)
+		return exitFailed
+	}
+	if len(args) == 0 {
+		parser.Stdout = stderr
+		_, _ = parser.Parse([]string{"--help"})
+		return exitUsage
+	}
+	ctx, err := parser.Parse(args)
+	if *helped {
+		return exitOK
+	}
+	if err != nil {
+		fmt.Fprintf(stderr, "understudy: %v\nRun \"%s --help\".\n", err, commandOf(err))
+		return exitUsage
+	}
+	a.json = grammar.Output == "json"
+	a.given = setting.OnCommandLine(ctx)
+	if err := ctx.Run(a); err != nil {
+		return a.fail(err)
+	}
+	return exitOK
+}
+
+// newParser returns the parser of the grammar, and whether it printed help
+// instead of parsing.
+func newParser(a *app, grammar *cli) (*kong.Kong, *bool, error) {
+	helped := false
+	parser, err := kong.New(grammar,
+		kong.Name("understudy"),
+		kong.Description("A lab stand-in for Okta's Device Access certificate authority."),
+		kong.Writers(a.stdout, a.stderr),
+		kong.Exit(func(int) { helped = true }),
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 100}),
+		kong.Bind(a),
+	)
+	if err != nil {
+		return nil, nil, fmt.Errorf("build command line: %w", err)
+	}
+	return parser, &helped, nil
+}
+
+// commandOf returns the command whose help would have prevented a usage error.
+func commandOf(err error) string {
+	var parse *kong.ParseError
+	if errors.As(err, &parse) {
+		if node := parse.Context.Selected(); node != nil {
+			return node.FullPath()
+		}
+	}
+	return "understudy"
+}
+
+// fail prints err and returns its exit code.
+func (a *app) fail(err error) int {
+	var quiet *quietError
+	if !errors.As(err, &quiet) {
+		fmt.Fprintln(a.stderr, "understudy:", err)
+	}
+	return exitCode(err)
+}
+
+// note prints a line for people. Data goes to stdout, notes do not.
+func (a *app) note(format string, args ...any) {
+	fmt.Fprintf(a.stderr, format+"\n", args...)
+}

@@ -1,0 +1,213 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/url"
+	"os"
+	"time"
+
+	"understudy.example/understudy/ca"
+	"understudy.example/understudy/challenge"
+	"understudy.example/understudy/clock"
+	"understudy.example/understudy/cmd/understudy/internal/datadir"
+	"understudy.example/understudy/cmd/understudy/internal/selftls"
+	"understudy.example/understudy/configuration"
+	"understudy.example/understudy/depot"
+	"understudy.example/understudy/depot/bolt"
+)
+
+// instance is everything that a running server holds.
+type instance struct {
+	dir            datadir.Dir
+	token          string
+	depot          depot.Depot
+	authority      *ca.Authority
+	configurations *configuration.Set
+	public, admin  net.Listener
+	baseURL        string // where devices reach the public listener
+	adminURL       string
+	tls            *tls.Config
+
+	first  bool             // nothing was there before
+	secret challenge.Secret // made at the first start, to be shown once
+}
+
+// open opens or makes everything in the data directory. On an error nothing
+// stays open.
+func open(ctx context.Context, a *app, p *plan, log *slog.Logger) (in *instance, err error) {
+	dir, err := datadir.Open(p.flags.Data)
+	if err != nil {
+		return nil, err
+	}
+	in = &instance{dir: dir}
+	defer func() {
+		if err != nil {
+			in.close(log)
+		}
+	}()
+	// The store comes first: its lock keeps a second server from everything
+	// that follows.
+	if err := in.openStore(p, log); err != nil {
+		return in, err
+	}
+	if err := in.listen(p); err != nil {
+		return in, err
+	}
+	if in.token, err = dir.AdminToken(); err != nil {
+		return in, err
+	}
+	if err := in.openAuthority(ctx, p, log); err != nil {
+		return in, err
+	}
+	if err := in.openTLS(p); err != nil {
+		return in, err
+	}
+	return in, in.openConfigurations(ctx, p)
+}
+
+// close lets go of everything. A server that took over the listeners has
+// closed them.
+func (in *instance) close(log *slog.Logger) {
+	for _, l := range []net.Listener{in.public, in.admin} {
+		if l != nil {
+			_ = l.Close()
+		}
+	}
+	if in.depot == nil {
+		return // the discovery file may be another server's
+	}
+	if err := errors.Join(in.dir.Withdraw(), in.depot.Close()); err != nil {
+		log.Error("not closed cleanly", "error", err)
+	}
+}
+
+func (in *instance) openStore(p *plan, log *slog.Logger) error {
+	where := p.storeDir
+	if where == "" {
+		where = in.dir.Store()
+	}
+	// The store is made before the authority, so beside an authority there was one.
+	_, err := os.Stat(in.dir.Authority())
+	store, err := bolt.Open(where, bolt.Options{Clock: clock.System{}, Log: log, Random: rand.Reader, MustExist: err == nil})
+	if err != nil {
+		return err
+	}
+	in.depot = store
+	return nil
+}
+
+// openAuthority opens the authority or makes one. It makes none beside a store
+// that was in use: its certificates would belong to nobody.
+func (in *instance) openAuthority(ctx context.Context, p *plan, log *slog.Logger) error {
+	events, err := in.depot.Events(ctx, depot.EventQuery{Limit: 1})
+	if err != nil {
+		return fmt.Errorf("read store: %w", err)
+	}
+	in.first = len(events.Items) == 0
+	options := ca.Options{
+		Org:       p.flags.Org,
+		Shape:     ca.Shape(p.flags.Authority),
+		IssuerKey: p.flags.IssuerKey,
+		Clock:     clock.System{},
+		Random:    rand.Reader,
+	}
+	in.authority, err = ca.Open(in.dir.Authority(), options)
+	if errors.Is(err, ca.ErrNoAuthority) {
+		if !in.first {
+			return fmt.Errorf("%s is gone, but the store holds records: put the authority's directory back, or use another --data", in.dir.Authority())
+		}
+		began := time.Now()
+		if in.authority, err = ca.Create(in.dir.Authority(), options); err != nil {
+			return err
+		}
+		log.Info("authority created", "shape", in.authority.Shape(), "duration_ms", time.Since(began).Milliseconds())
+	}
+	if err != nil {
+		return err
+	}
+	return in.rotateRA(ctx, log)
+}
+
+func (in *instance) openTLS(p *plan) error {
+	if !p.usesTLS() {
+		return nil
+	}
+	if p.flags.TLSCert != "" {
+		if _, err := datadir.ReadPrivate(p.flags.TLSKey); err != nil {
+			return fmt.Errorf("--tls-key: %w", err)
+		}
+		certificate, err := tls.LoadX509KeyPair(p.flags.TLSCert, p.flags.TLSKey)
+		if err != nil {
+			return usagef("--tls-cert and --tls-key: %w", err)
+		}
+		in.tls = tlsConfig(certificate)
+		return nil
+	}
+	certificate, err := selftls.Certificate(in.dir, p.tlsHosts(in.baseURL), clock.System{}.Now())
+	if err != nil {
+		return err
+	}
+	in.tls = tlsConfig(certificate)
+	return nil
+}
+
+// tlsHosts are the names that clients may use: the base URL's host and the
+// listener's, and all of loopback when it is one of them.
+func (p *plan) tlsHosts(baseURL string) []string {
+	var hosts []string
+	if u, err := url.Parse(baseURL); err == nil {
+		hosts = append(hosts, u.Hostname())
+	}
+	if p.host != "" && !net.ParseIP(p.host).IsUnspecified() && p.host != hosts[0] {
+		hosts = append(hosts, p.host)
+	}
+	if loopback(p.host) {
+		hosts = append(hosts, "localhost", "127.0.0.1", "::1")
+	}
+	return hosts
+}
+
+// openConfigurations loads the configurations. At the first start it adds the
+// default one.
+func (in *instance) openConfigurations(ctx context.Context, p *plan) (err error) {
+	if in.configurations, err = configuration.Load(ctx, in.depot, clock.System{}, rand.Reader); err != nil {
+		return err
+	}
+	if !in.first {
+		return in.checkSecret(p)
+	}
+	settings := configuration.Defaults()
+	settings.Name = configuration.DefaultName
+	var given *challenge.Secret
+	if !p.secret.Empty() {
+		given = &p.secret
+	}
+	_, secret, err := in.configurations.Add(ctx, settings, given)
+	if given == nil {
+		in.secret = secret // who gave one knows it
+	}
+	return err
+}
+
+// checkSecret stops a start with a secret key that is not the one in force:
+// devices would be refused, and nobody would know why.
+func (in *instance) checkSecret(p *plan) error {
+	if p.secret.Empty() {
+		return nil
+	}
+	live, ok := in.configurations.ByName(configuration.DefaultName)
+	if !ok {
+		return usagef("a first secret key was given, but there is no configuration %q any more: leave the secret out", configuration.DefaultName)
+	}
+	if !live.Matches(p.secret) {
+		return usagef("the secret key that was given is not that of configuration %q: leave it out, or change the stored one with \"understudy config reset-secret %s --secret-file FILE\"",
+			configuration.DefaultName, configuration.DefaultName)
+	}
+	return nil
+}

@@ -1,0 +1,264 @@
+package configuration
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	"understudy.example/understudy/depot"
+)
+
+// Settings are what a user chooses about a configuration, in the JSON of the
+// admin API. Durations are whole seconds.
+type Settings struct {
+	Name               string        `json:"name"`
+	Mode               depot.Mode    `json:"mode"`
+	Purpose            depot.Purpose `json:"purpose"`
+	ValiditySeconds    int64         `json:"validity_seconds"`
+	KeySizes           []int         `json:"key_sizes"` // bits
+	KeyUsage           string        `json:"key_usage"`
+	RetryPeriodSeconds int64         `json:"retry_period_seconds"`
+	Chain              string        `json:"chain"`
+	Strict             bool          `json:"strict"`
+	SHA1               string        `json:"sha1"`
+	DES                string        `json:"des"`
+	KeyChecks          string        `json:"key_checks"`
+}
+
+// Values of the settings that are words.
+const (
+	KeyUsageSigning          = "signing"
+	KeyUsageSigningAgreement = "signing,agreement"
+	ChainFull                = "full"
+	ChainNoRoot              = "no-root"
+	SHA1Allow                = "allow"
+	SHA1Refuse               = "refuse"
+	DESAllow                 = "allow"
+	DESRefuse                = "refuse"
+	KeyChecksFast            = "fast"
+	KeyChecksStrict          = "strict"
+)
+
+// Limits and reserved names.
+const (
+	minValidity    = time.Minute
+	maxValidity    = 10 * 365 * 24 * time.Hour
+	maxRetryPeriod = 30 * 24 * time.Hour
+	reservedName   = "challenge" // is a path of the challenge page
+)
+
+// DefaultName is the name of the configuration that the shortest SCEP URLs
+// mean and that exists from the first start on.
+const DefaultName = "default"
+
+var (
+	nameForm = regexp.MustCompile(`^[a-z0-9][a-z0-9-]{0,62}$`)
+	idForm   = regexp.MustCompile(`^rac[a-z0-9]{17}$`)
+)
+
+// Defaults returns the settings of a configuration about which nobody said
+// anything. It has no name yet.
+func Defaults() Settings {
+	return Settings{
+		Mode:               depot.ModeStatic,
+		Purpose:            depot.PurposeDeviceAccess,
+		ValiditySeconds:    int64(365 * 24 * time.Hour / time.Second),
+		KeySizes:           []int{2048},
+		KeyUsage:           KeyUsageSigning,
+		RetryPeriodSeconds: int64(10 * time.Minute / time.Second),
+		Chain:              ChainFull,
+		SHA1:               SHA1Allow,
+		DES:                DESAllow,
+		KeyChecks:          KeyChecksFast,
+	}
+}
+
+// SettingsOf returns the settings of a stored configuration.
+func SettingsOf(c depot.Configuration) Settings {
+	return Settings{
+		Name:               c.Name,
+		Mode:               c.Mode,
+		Purpose:            c.Purpose,
+		ValiditySeconds:    int64(c.Policy.Validity / time.Second),
+		KeySizes:           slices.Clone(c.Policy.KeySizes),
+		KeyUsage:           c.Policy.KeyUsage,
+		RetryPeriodSeconds: int64(c.Policy.RetryPeriod / time.Second),
+		Chain:              c.Policy.Chain,
+		Strict:             c.Policy.Strict,
+		SHA1:               c.Policy.SHA1,
+		DES:                c.Policy.DES,
+		KeyChecks:          c.Policy.KeyChecks,
+	}
+}
+
+// apply writes valid settings into a record.
+func (s Settings) apply(c depot.Configuration) depot.Configuration {
+	c.Name, c.Mode, c.Purpose = s.Name, s.Mode, s.Purpose
+	sizes := slices.Clone(s.KeySizes)
+	slices.Sort(sizes)
+	c.Policy = depot.ConfigurationPolicy{
+		Validity:    time.Duration(s.ValiditySeconds) * time.Second,
+		KeySizes:    sizes,
+		KeyUsage:    s.KeyUsage,
+		RetryPeriod: time.Duration(s.RetryPeriodSeconds) * time.Second,
+		Chain:       s.Chain,
+		Strict:      s.Strict,
+		SHA1:        s.SHA1,
+		DES:         s.DES,
+		KeyChecks:   s.KeyChecks,
+	}
+	return c
+}
+
+// A Problem is one thing that is wrong with one field, named as in JSON.
+type Problem struct {
+	Field  string `json:"field"` // empty when the whole is not a JSON object
+	Detail string `json:"detail"`
+}
+
+// InvalidError lists everything that is wrong with settings, by field.
+type InvalidError struct{ Problems []Problem }
+
+// Error returns all problems on one line.
+func (e *InvalidError) Error() string {
+	parts := make([]string, len(e.Problems))
+	for i, p := range e.Problems {
+		parts[i] = strings.TrimPrefix(p.Field+" "+p.Detail, " ")
+	}
+	return "invalid settings: " + strings.Join(parts, "; ")
+}
+
+// problems collects what is wrong.
+type problems []Problem
+
+func (p *problems) add(field, format string, args ...any) {
+	*p = append(*p, Problem{Field: field, Detail: fmt.Sprintf(format, args...)})
+}
+
+// err returns an *InvalidError, or nil when nothing is wrong.
+func (p problems) err() error {
+	if len(p) == 0 {
+		return nil
+	}
+	return &InvalidError{Problems: p}
+}
+
+// Merge returns s with the fields of a JSON object put over it. It does not
+// validate the outcome. The error is an *InvalidError that names every unknown
+// field and every value of a wrong type.
+func (s Settings) Merge(object []byte) (Settings, error) {
+	var fields map[string]json.RawMessage
+	if err := json.Unmarshal(object, &fields); err != nil || fields == nil {
+		return Settings{}, problems{{Detail: "settings must be a JSON object"}}.err()
+	}
+	s.KeySizes = slices.Clone(s.KeySizes)
+	targets := s.fields()
+	var wrong problems
+	for _, name := range slices.Sorted(maps.Keys(fields)) {
+		target, known := targets[name]
+		if !known {
+			wrong.add(name, "is not a known setting")
+			continue
+		}
+		if string(fields[name]) == "null" || json.Unmarshal(fields[name], target) != nil {
+			wrong.add(name, "must be %s", kindOf(target))
+		}
+	}
+	if err := wrong.err(); err != nil {
+		return Settings{}, err
+	}
+	return s, nil
+}
+
+// fields maps the names of JSON to the fields of s.
+func (s *Settings) fields() map[string]any {
+	return map[string]any{
+		"name":                 &s.Name,
+		"mode":                 &s.Mode,
+		"purpose":              &s.Purpose,
+		"validity_seconds":     &s.ValiditySeconds,
+		"key_sizes":            &s.KeySizes,
+		"key_usage":            &s.KeyUsage,
+		"retry_period_seconds": &s.RetryPeriodSeconds,
+		"chain":                &s.Chain,
+		"strict":               &s.Strict,
+		"sha1":                 &s.SHA1,
+		"des":                  &s.DES,
+		"key_checks":           &s.KeyChecks,
+	}
+}
+
+func kindOf(target any) string {
+	switch target.(type) {
+	case *int64:
+		return "a whole number"
+	case *bool:
+		return "true or false"
+	case *[]int:
+		return "a list of whole numbers"
+	}
+	return "a string"
+}
+
+// Validate returns nil or an *InvalidError that lists every problem at once.
+func (s Settings) Validate() error {
+	var wrong problems
+	switch {
+	case !nameForm.MatchString(s.Name):
+		wrong.add("name", "must be 1 to 63 characters of a-z, 0-9 and -, and not begin with -")
+	case s.Name == reservedName:
+		wrong.add("name", "must not be %q, which is a path of its own", reservedName)
+	case idForm.MatchString(s.Name):
+		wrong.add("name", "must not have the form of a configuration id")
+	}
+	switch s.Mode {
+	case depot.ModeStatic:
+	case depot.ModeDynamic, depot.ModeIntune:
+		wrong.add("mode", "%s is not available in this version, only static is", s.Mode)
+	default:
+		wrong.add("mode", "must be static")
+	}
+	s.validateKeySizes(&wrong)
+	oneOf(&wrong, "purpose", string(s.Purpose), string(depot.PurposeDeviceAccess), string(depot.PurposeManagementAttestation))
+	oneOf(&wrong, "key_usage", s.KeyUsage, KeyUsageSigning, KeyUsageSigningAgreement)
+	oneOf(&wrong, "chain", s.Chain, ChainFull, ChainNoRoot)
+	oneOf(&wrong, "sha1", s.SHA1, SHA1Allow, SHA1Refuse)
+	oneOf(&wrong, "des", s.DES, DESAllow, DESRefuse)
+	oneOf(&wrong, "key_checks", s.KeyChecks, KeyChecksFast, KeyChecksStrict)
+	between(&wrong, "validity_seconds", s.ValiditySeconds, minValidity, maxValidity)
+	between(&wrong, "retry_period_seconds", s.RetryPeriodSeconds, 0, maxRetryPeriod)
+	return wrong.err()
+}
+
+func (s Settings) validateKeySizes(wrong *problems) {
+	if len(s.KeySizes) == 0 {
+		wrong.add("key_sizes", "must name at least one of 2048, 3072 and 4096")
+	}
+	seen := map[int]bool{}
+	for _, bits := range s.KeySizes {
+		switch {
+		case bits != 2048 && bits != 3072 && bits != 4096:
+			wrong.add("key_sizes", "must be of 2048, 3072 and 4096, not %d", bits)
+		case seen[bits]:
+			wrong.add("key_sizes", "names %d more than once", bits)
+		}
+		seen[bits] = true
+	}
+}
+
+func oneOf(wrong *problems, field, value string, allowed ...string) {
+	if !slices.Contains(allowed, value) {
+		wrong.add(field, "must be %s", strings.Join(allowed, " or "))
+	}
+}
+
+func between(wrong *problems, field string, seconds int64, low, high time.Duration) {
+	lowest, highest := int64(low/time.Second), int64(high/time.Second)
+	if seconds < lowest || seconds > highest {
+		wrong.add(field, "must be %d to %d", lowest, highest)
+	}
+}

@@ -1,0 +1,280 @@
+package configuration_test
+
+import (
+	"encoding/json"
+	"errors"
+	"reflect"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"understudy.example/understudy/configuration"
+	"understudy.example/understudy/depot"
+)
+
+// named returns default settings with a name.
+func named(name string) configuration.Settings {
+	s := configuration.Defaults()
+	s.Name = name
+	return s
+}
+
+// fieldsOf returns the fields that an *InvalidError names.
+func fieldsOf(t *testing.T, err error) []string {
+	t.Helper()
+	if err == nil {
+		return nil
+	}
+	var invalid *configuration.InvalidError
+	if !errors.As(err, &invalid) {
+		t.Fatalf("got %T (%v), want *InvalidError", err, err)
+	}
+	var fields []string
+	for _, p := range invalid.Problems {
+		fields = append(fields, p.Field)
+		if p.Detail == "" || !strings.Contains(err.Error(), p.Detail) || !strings.Contains(err.Error(), p.Field) {
+			t.Errorf("problem %+v is not in the text %q", p, err)
+		}
+	}
+	return fields
+}
+
+func TestDefaultsAreAsDocumented(t *testing.T) {
+	got, err := json.Marshal(named("default"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	const want = `{"name":"default","mode":"static","purpose":"device-access","validity_seconds":31536000,"key_sizes":[2048],` +
+		`"key_usage":"signing","retry_period_seconds":600,"chain":"full","strict":false,"sha1":"allow","des":"allow","key_checks":"fast"}`
+	if string(got) != want {
+		t.Errorf("got  %s\nwant %s", got, want)
+	}
+	if err := named("default").Validate(); err != nil {
+		t.Errorf("defaults are not valid: %v", err)
+	}
+	if fields := fieldsOf(t, configuration.Defaults().Validate()); !slices.Equal(fields, []string{"name"}) {
+		t.Errorf("defaults without a name: problems with %q", fields)
+	}
+}
+
+func TestValidate(t *testing.T) {
+	const year = 365 * 24 * 3600
+	set := func(change func(*configuration.Settings)) configuration.Settings {
+		s := named("lab")
+		change(&s)
+		return s
+	}
+	tests := []struct {
+		name     string
+		settings configuration.Settings
+		wrong    string // field; empty: valid
+	}{
+		{"name of one character", named("a"), ""},
+		{"name that begins with a digit", named("0-0"), ""},
+		{"longest name", named(strings.Repeat("a", 63)), ""},
+		{"too long a name", named(strings.Repeat("a", 64)), "name"},
+		{"no name", named(""), "name"},
+		{"upper case", named("Lab"), "name"},
+		{"begins with -", named("-lab"), "name"},
+		{"underscore", named("my_lab"), "name"},
+		{"slash", named("a/b"), "name"},
+		{"dot", named("a.b"), "name"},
+		{"newline at the end", named("lab\n"), "name"},
+		{"reserved name", named("challenge"), "name"},
+		{"default", named("default"), ""},
+		{"form of an id", named("rac0123456789abcdefg"), "name"},
+		{"nearly the form of an id", named("rac0123456789abcdef"), ""},
+		{"dynamic", set(func(s *configuration.Settings) { s.Mode = depot.ModeDynamic }), "mode"},
+		{"intune", set(func(s *configuration.Settings) { s.Mode = depot.ModeIntune }), "mode"},
+		{"no mode", set(func(s *configuration.Settings) { s.Mode = "" }), "mode"},
+		{"management attestation", set(func(s *configuration.Settings) { s.Purpose = depot.PurposeManagementAttestation }), ""},
+		{"other purpose", set(func(s *configuration.Settings) { s.Purpose = "tls" }), "purpose"},
+		{"a minute", set(func(s *configuration.Settings) { s.ValiditySeconds = 60 }), ""},
+		{"less than a minute", set(func(s *configuration.Settings) { s.ValiditySeconds = 59 }), "validity_seconds"},
+		{"negative validity", set(func(s *configuration.Settings) { s.ValiditySeconds = -year }), "validity_seconds"},
+		{"ten years", set(func(s *configuration.Settings) { s.ValiditySeconds = 10 * year }), ""},
+		{"more than ten years", set(func(s *configuration.Settings) { s.ValiditySeconds = 10*year + 1 }), "validity_seconds"},
+		{"seconds that overflow a duration", set(func(s *configuration.Settings) { s.ValiditySeconds = 1<<63 - 1 }), "validity_seconds"},
+		{"all sizes", set(func(s *configuration.Settings) { s.KeySizes = []int{4096, 2048, 3072} }), ""},
+		{"no size", set(func(s *configuration.Settings) { s.KeySizes = nil }), "key_sizes"},
+		{"1024", set(func(s *configuration.Settings) { s.KeySizes = []int{2048, 1024} }), "key_sizes"},
+		{"a size twice", set(func(s *configuration.Settings) { s.KeySizes = []int{2048, 2048} }), "key_sizes"},
+		{"agreement", set(func(s *configuration.Settings) { s.KeyUsage = "signing,agreement" }), ""},
+		{"other order", set(func(s *configuration.Settings) { s.KeyUsage = "agreement,signing" }), "key_usage"},
+		{"no retry period", set(func(s *configuration.Settings) { s.RetryPeriodSeconds = 0 }), ""},
+		{"negative retry period", set(func(s *configuration.Settings) { s.RetryPeriodSeconds = -1 }), "retry_period_seconds"},
+		{"too long a retry period", set(func(s *configuration.Settings) { s.RetryPeriodSeconds = 30*24*3600 + 1 }), "retry_period_seconds"},
+		{"no root", set(func(s *configuration.Settings) { s.Chain = "no-root" }), ""},
+		{"other chain", set(func(s *configuration.Settings) { s.Chain = "leaf" }), "chain"},
+		{"strict", set(func(s *configuration.Settings) { s.Strict = true }), ""},
+		{"SHA-1 refused", set(func(s *configuration.Settings) { s.SHA1 = "refuse" }), ""},
+		{"SHA-1 otherwise", set(func(s *configuration.Settings) { s.SHA1 = "" }), "sha1"},
+		{"DES otherwise", set(func(s *configuration.Settings) { s.DES = "never" }), "des"},
+		{"strict key checks", set(func(s *configuration.Settings) { s.KeyChecks = "strict" }), ""},
+		{"other key checks", set(func(s *configuration.Settings) { s.KeyChecks = "none" }), "key_checks"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			var want []string
+			if tt.wrong != "" {
+				want = []string{tt.wrong}
+			}
+			if got := fieldsOf(t, tt.settings.Validate()); !slices.Equal(got, want) {
+				t.Errorf("problems with %q, want %q", got, want)
+			}
+		})
+	}
+}
+
+func TestModesOfLaterVersionsAreExplained(t *testing.T) {
+	s := named("lab")
+	s.Mode = depot.ModeIntune
+	if err := s.Validate(); err == nil || !strings.Contains(err.Error(), "mode intune is not available in this version") {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestValidateListsEverything(t *testing.T) {
+	all := []string{"chain", "des", "key_checks", "key_sizes", "key_usage", "mode", "name", "purpose", "retry_period_seconds", "sha1", "validity_seconds"}
+	got := fieldsOf(t, configuration.Settings{RetryPeriodSeconds: -1}.Validate())
+	slices.Sort(got)
+	if !slices.Equal(got, all) {
+		t.Errorf("problems with %q, want %q", got, all)
+	}
+}
+
+func TestMerge(t *testing.T) {
+	base := named("lab")
+	base.Strict = true
+	got, err := base.Merge([]byte(`{"validity_seconds": 3600, "key_sizes": [3072], "strict": false, "purpose": "management-attestation"}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := named("lab")
+	want.ValiditySeconds, want.KeySizes, want.Purpose = 3600, []int{3072}, depot.PurposeManagementAttestation
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("got  %+v\nwant %+v", got, want)
+	}
+	if base.KeySizes[0] != 2048 || !base.Strict {
+		t.Error("Merge changed its receiver")
+	}
+	if same, err := base.Merge([]byte(`{}`)); err != nil || !reflect.DeepEqual(same, base) {
+		t.Errorf("empty patch: %+v, %v", same, err)
+	}
+}
+
+// Every field of the JSON form can be merged.
+func TestMergeKnowsAllFields(t *testing.T) {
+	want := configuration.Settings{Name: "x", Mode: "m", Purpose: "p", ValiditySeconds: 1, KeySizes: []int{2}, KeyUsage: "u",
+		RetryPeriodSeconds: 3, Chain: "c", Strict: true, SHA1: "s", DES: "d", KeyChecks: "k"}
+	object, err := json.Marshal(want)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := configuration.Settings{}.Merge(object)
+	if err != nil || !reflect.DeepEqual(got, want) {
+		t.Errorf("got %+v, %v; want %+v", got, err, want)
+	}
+}
+
+func TestMergeIsStrict(t *testing.T) {
+	tests := []struct{ object, fields string }{
+		{``, ""}, {`null`, ""}, {`[]`, ""}, {`"x"`, ""}, {`{"name":"x"} {}`, ""}, {`{"name":`, ""},
+		{`{"renewal": true}`, "renewal"},
+		{`{"Strict": true}`, "Strict"},
+		{`{"policy": {}}`, "policy"},
+		{`{"validity_seconds": "365d"}`, "validity_seconds"},
+		{`{"validity_seconds": 1.5}`, "validity_seconds"},
+		{`{"validity_seconds": 1e30}`, "validity_seconds"},
+		{`{"strict": "yes"}`, "strict"},
+		{`{"name": 7}`, "name"},
+		{`{"name": null}`, "name"},
+		{`{"key_sizes": 2048}`, "key_sizes"},
+		{`{"key_sizes": ["2048"]}`, "key_sizes"},
+		{`{"strict": 1, "name": true, "shape": 0, "validity_seconds": 60}`, "name shape strict"},
+	}
+	for _, tt := range tests {
+		got, err := named("lab").Merge([]byte(tt.object))
+		if err == nil {
+			t.Errorf("%s: no error", tt.object)
+			continue
+		}
+		if fields := strings.Join(fieldsOf(t, err), " "); fields != tt.fields {
+			t.Errorf("%s: problems with %q, want %q", tt.object, fields, tt.fields)
+		}
+		if got.Name != "" {
+			t.Errorf("%s: settings beside an error: %+v", tt.object, got)
+		}
+	}
+}
+
+func TestNewID(t *testing.T) {
+	form := regexp.MustCompile(`^rac[a-z0-9]{17}$`)
+	seen := map[string]bool{}
+	for range 1000 {
+		id, err := configuration.NewID(nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !form.MatchString(id) || seen[id] {
+			t.Fatalf("%q has a wrong form or came twice", id)
+		}
+		seen[id] = true
+	}
+	if _, err := configuration.NewID(strings.NewReader("short")); err == nil {
+		t.Error("a random source that ends is no error")
+	}
+	if _, err := configuration.NewID(useless{}); err == nil {
+		t.Error("a random source of 0xff only is no error")
+	}
+}
+
+type useless struct{}
+
+func (useless) Read(p []byte) (int, error) {
+	for i := range p {
+		p[i] = 0xff
+	}
+	return len(p), nil
+}
+
+func TestWarnings(t *testing.T) {
+	quiet := depot.ConfigurationPolicy{Validity: 365 * 24 * time.Hour, KeySizes: []int{2048}, RetryPeriod: time.Minute, Chain: "full", SHA1: "refuse", DES: "refuse"}
+	tests := []struct {
+		name   string
+		change func(*depot.ConfigurationPolicy)
+		want   string
+	}{
+		{"nothing to say", func(*depot.ConfigurationPolicy) {}, ""},
+		{"SHA-1", func(p *depot.ConfigurationPolicy) { p.SHA1 = "allow" }, "low sha1"},
+		{"DES", func(p *depot.ConfigurationPolicy) { p.DES = "allow" }, "medium des"},
+		{"no retry period", func(p *depot.ConfigurationPolicy) { p.RetryPeriod = 0 }, "medium retry_period_seconds"},
+		{"398 days", func(p *depot.ConfigurationPolicy) { p.Validity = 398 * 24 * time.Hour }, ""},
+		{"more than 398 days", func(p *depot.ConfigurationPolicy) { p.Validity = 398*24*time.Hour + time.Second }, "medium validity_seconds"},
+		{"an hour", func(p *depot.ConfigurationPolicy) { p.Validity = time.Hour }, ""},
+		{"less than an hour", func(p *depot.ConfigurationPolicy) { p.Validity = time.Hour - time.Second }, "medium validity_seconds"},
+		{"4096", func(p *depot.ConfigurationPolicy) { p.KeySizes = []int{2048, 4096} }, "low key_sizes"},
+		{"no root", func(p *depot.ConfigurationPolicy) { p.Chain = "no-root" }, "medium chain"},
+		{"strict", func(p *depot.ConfigurationPolicy) { p.Strict = true }, "low strict"},
+	}
+	for _, tt := range tests {
+		p := quiet
+		tt.change(&p)
+		list := configuration.Warnings(depot.Configuration{Policy: p})
+		var got []string
+		for _, w := range list {
+			got = append(got, string(w.Severity)+" "+w.Field)
+			if w.Detail == "" {
+				t.Errorf("%s: %s has no detail", tt.name, w.Field)
+			}
+		}
+		if strings.Join(got, ",") != tt.want {
+			t.Errorf("%s: got %q, want %q", tt.name, got, tt.want)
+		}
+		if list == nil {
+			t.Errorf("%s: nil, which is null in JSON", tt.name)
+		}
+	}
+}

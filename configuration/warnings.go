@@ -1,0 +1,54 @@
+package configuration
+
+import (
+	"slices"
+	"time"
+
+	"understudy.example/understudy/depot"
+)
+
+// Severity of a warning.
+type Severity string
+
+// The severities, as of findings.
+const (
+	SeverityLow    Severity = "low"    // a choice that costs something
+	SeverityMedium Severity = "medium" // a choice that will surprise somebody
+)
+
+// A Warning is something that is allowed and worth knowing.
+type Warning struct {
+	Severity Severity `json:"severity"`
+	Field    string   `json:"field"` // of Settings, named as in JSON
+	Detail   string   `json:"detail"`
+}
+
+// Warnings returns what a user of the configuration should know, in the order
+// of the settings. It is empty for a configuration without surprises, never
+// nil.
+func Warnings(c depot.Configuration) []Warning {
+	list := []Warning{}
+	warn := func(when bool, severity Severity, field, detail string) {
+		if when {
+			list = append(list, Warning{severity, field, detail})
+		}
+	}
+	p := c.Policy
+	warn(p.Validity > 398*24*time.Hour, SeverityMedium, "validity_seconds",
+		"certificates live longer than 398 days, the most that many platforms accept")
+	warn(p.Validity < time.Hour, SeverityMedium, "validity_seconds",
+		"certificates live less than an hour, and clocks of devices may differ by more than that allows")
+	warn(slices.Contains(p.KeySizes, 4096), SeverityLow, "key_sizes",
+		"keys of 4096 bits take devices many seconds to make and the server several times the work of 2048 to check")
+	warn(p.RetryPeriod == 0, SeverityMedium, "retry_period_seconds",
+		"a device that loses an answer and asks again gets a second certificate or is refused, never the first certificate")
+	warn(p.Chain == ChainNoRoot, SeverityMedium, "chain",
+		"GetCACert without the root breaks strongSwan and certmonger")
+	warn(p.Strict, SeverityLow, "strict",
+		"clients that do not follow RFC 8894 to the letter are refused, and clocks more than 15 minutes off as well")
+	warn(p.SHA1 == SHA1Allow, SeverityLow, "sha1",
+		"messages signed with SHA-1 are accepted, which old clients need; refuse it when all clients know SHA-256")
+	warn(p.DES == DESAllow, SeverityMedium, "des",
+		"requests encrypted with single DES are accepted, which scepclient needs, and their challenge can be read by whoever records them; refuse it when all clients know AES")
+	return list
+}

@@ -1,0 +1,141 @@
+// Package enroll is the flow of one enrolment, from the bytes of a pkiMessage
+// to the bytes of the reply: message → CSR → transaction → permit → grant →
+// certificate → commit → CertRep.
+//
+// It is the only place that knows the order. It must not know HTTP, and it
+// must not know how any of the steps is done.
+package enroll
+
+import (
+	"context"
+	"errors"
+
+	"understudy.example/understudy/ca"
+	"understudy.example/understudy/clock"
+	"understudy.example/understudy/configuration"
+	"understudy.example/understudy/depot"
+	"understudy.example/understudy/refusal"
+	"understudy.example/understudy/scep"
+)
+
+// Service answers pkiMessages. It is safe for concurrent use.
+type Service struct {
+	depot     depot.Depot
+	authority *ca.Authority
+	clock     clock.Clock
+	auditor   *KeyAuditor
+}
+
+// New returns a service that issues from authority and keeps in d. The auditor
+// gets the key of every new certificate.
+func New(d depot.Depot, authority *ca.Authority, c clock.Clock, auditor *KeyAuditor) *Service {
+	return &Service{depot: d, authority: authority, clock: c, auditor: auditor}
+}
+
+// Request is one pkiMessage as it arrived.
+type Request struct {
+	// Configuration is the one that the URL names. The request keeps it to
+	// the end, even when it is changed meanwhile.
+	Configuration *configuration.Live
+	Message       []byte
+	Source        Source
+}
+
+// Source says where a request came from. Everything in it is untrusted text.
+type Source struct {
+	Address   string // of the client; from X-Forwarded-For when the peer is a trusted proxy
+	Peer      string // of the TCP connection
+	UserAgent string
+	TLS       bool
+}
+
+// Outcome is how a request ended: the log's outcome and the metric's label.
+type Outcome string
+
+// The closed set of outcomes.
+const (
+	Issued   Outcome = "issued"   // a new certificate
+	Repeated Outcome = "repeated" // the certificate that this transaction already has
+	Pending  Outcome = "pending"  // an operator must decide
+	Refused  Outcome = "refused"  // see Reason
+	Failed   Outcome = "failed"   // an internal error; see Internal
+)
+
+// Outcomes returns the whole set, for metrics and documentation.
+func Outcomes() []Outcome { return []Outcome{Issued, Repeated, Pending, Refused, Failed} }
+
+// Answer is the reply to a request and everything that the operator's log line
+// says about it.
+type Answer struct {
+	// Reply is a CertRep. It is nil when none can be made: the message was not
+	// understood well enough to address one (Outcome Refused), or something
+	// went wrong here (Outcome Failed).
+	Reply    []byte
+	Outcome  Outcome
+	Reason   refusal.Reason // when refused
+	Detail   string         // the exact cause, for the operator
+	Internal error          // when failed
+
+	MessageType       string // an allowed value, or empty
+	TransactionID     string // printable, as checked by package scep
+	DeviceKey         string
+	CertificateSerial string
+	Warnings          []string
+}
+
+// Answer runs the flow. It returns only when everything that the reply
+// acknowledges is durable.
+func (s *Service) Answer(ctx context.Context, r Request) Answer {
+	s.auditor.begin()
+	defer s.auditor.end()
+	now := s.clock.Now()
+	message, err := scep.Decode(r.Message, r.Configuration.SCEPOptions(now))
+	if message == nil {
+		return withoutReply(err)
+	}
+	f := &flow{service: s, request: r, message: message, now: now}
+	identity, outcome, err := f.run(ctx, err)
+	return f.answer(identity, outcome, err)
+}
+
+// withoutReply is the answer to what is no pkiMessage.
+func withoutReply(err error) Answer {
+	no, ok := refusal.Of(err)
+	if !ok {
+		return Answer{Outcome: Failed, Internal: err}
+	}
+	return Answer{Outcome: Refused, Reason: no.Reason, Detail: no.Detail}
+}
+
+// answer turns what the flow came to into a reply and a log line.
+func (f *flow) answer(identity depot.Identity, outcome Outcome, cause error) Answer {
+	a := Answer{
+		Outcome:           outcome,
+		MessageType:       string(f.message.Type),
+		TransactionID:     f.message.TransactionID,
+		DeviceKey:         f.device.Key,
+		CertificateSerial: identity.CertificateSerial,
+		Warnings:          f.warnings(),
+	}
+	if cause == nil {
+		a.Reply = f.reply
+		return a
+	}
+	no, ok := refusal.Of(cause)
+	if !ok {
+		a.Outcome, a.Internal = Failed, cause
+		return a
+	}
+	a.Outcome, a.Reason, a.Detail = Refused, no.Reason, no.Detail
+	reply, err := f.recipient().Failure(f.message, f.now, cause)
+	if err != nil {
+		a.Outcome, a.Internal = Failed, errors.Join(cause, err)
+		return a
+	}
+	a.Reply = reply
+	return a
+}
+
+// Unavailable says whether an internal error means that trying again later may
+// help: the store cannot be written now.
+func Unavailable(err error) bool { return errors.Is(err, depot.ErrUnavailable) }

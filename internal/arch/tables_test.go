@@ -1,0 +1,94 @@
+package arch_test
+
+// anything stands for every package of ours.
+const anything = "*"
+
+// arrows says which packages of ours each package of ours may import, tests
+// aside. A package that is not here fails the test, and so does a line without
+// a package.
+var arrows = map[string][]string{
+	// The ground: nothing of ours.
+	"refusal": {},
+	"clock":   {},
+	"device":  {},
+	"depot":   {}, // its records are its own
+
+	// The wire.
+	"scep/internal/cms": {},
+	"scep":              {"refusal", "scep/internal/cms"},
+	"scep/client":       {"clock", "scep", "scep/internal/cms"},
+	"scep/client/craft": {"scep/internal/cms"},
+
+	// What decides and what keeps.
+	"challenge":       {"depot", "refusal"},
+	"ca":              {"clock", "refusal"},
+	"depot/bolt":      {"clock", "depot"},
+	"depot/depottest": {"clock", "depot"},
+
+	// What joins them.
+	"configuration": {"ca", "challenge", "clock", "depot", "refusal", "scep"},
+	"enroll":        {"ca", "challenge", "clock", "configuration", "depot", "device", "refusal", "scep"},
+	"server":        {"ca", "challenge", "clock", "configuration", "depot", "device", "enroll", "refusal", "scep"},
+
+	// The program.
+	"cmd/understudy":                  {anything},
+	"cmd/understudy/internal/api":     {},
+	"cmd/understudy/internal/datadir": {"cmd/understudy/internal/api"},
+	"cmd/understudy/internal/output":  {},
+	"cmd/understudy/internal/selftls": {"cmd/understudy/internal/datadir"},
+	"cmd/understudy/internal/setting": {},
+	"cmd/understudy/internal/subject": {},
+
+	// What only tests use.
+	"internal/arch":         {},
+	"test/bench":            {},
+	"test/clients":          {"test/internal/program", "test/internal/shown"},
+	"test/crash":            {"test/internal/program"},
+	"test/readme":           {"test/internal/program", "test/internal/shown"},
+	"test/internal/program": {},
+	"test/internal/shown":   {},
+	"test/secrets":          {"test/internal/program"},
+}
+
+// homes says where each outside library may be imported, tests aside. The
+// longest name that fits decides; a library that is not here fails the test,
+// and so does a home that has moved out.
+var homes = map[string][]string{
+	// CMS and SCEP.
+	"github.com/smallstep/pkcs7": {"scep"},
+	"github.com/smallstep/scep":  {"scep", "scep/client"},
+	"go.mozilla.org/pkcs7":       {"scep/client"},
+
+	// DER and text.
+	"golang.org/x/crypto/cryptobyte": {"ca", "device", "scep", "scep/client", "scep/client/craft", "scep/internal/cms"},
+	"golang.org/x/text":              {"device"},
+
+	// Keys.
+	"github.com/titanous/rocacheck": {"ca"},
+
+	// Storage.
+	"go.etcd.io/bbolt":         {"depot/bolt"},
+	"pgregory.net/rapid":       {"depot/depottest"},
+	"github.com/google/go-cmp": {"depot/depottest"},
+
+	// HTTP.
+	"github.com/prometheus/client_golang": {"server"},
+	"github.com/hashicorp/golang-lru/v2":  {"server"},
+	"golang.org/x/time/rate":              {"server"},
+	"golang.org/x/net/netutil":            {"server"},
+
+	// The command line.
+	"github.com/alecthomas/kong": {"cmd/understudy", "cmd/understudy/internal/setting"},
+	"go.yaml.in/yaml/v3":         {"cmd/understudy/internal/setting"},
+}
+
+// secluded are packages of the standard library that few may import, so that
+// scep knows no HTTP and nobody decides anything by the shell.
+var secluded = map[string][]string{
+	"net/http": {"cmd/understudy", "cmd/understudy/internal/api", "scep/client", "server", "test/internal/program"},
+	"os/exec":  {"test/internal/program"},
+	"unsafe":   {},
+}
+
+// maxFunction is the most lines of a function without a comment "// long: why".
+const maxFunction = 60

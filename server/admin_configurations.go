@@ -1,0 +1,275 @@
+package server
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"net/http"
+	"slices"
+
+	"understudy.example/understudy/challenge"
+	"understudy.example/understudy/configuration"
+	"understudy.example/understudy/depot"
+)
+
+// configurationJSON is a configuration in the API. It holds no secret.
+type configurationJSON struct {
+	ID            string     `json:"id"`
+	Name          string     `json:"name"`
+	Mode          string     `json:"mode"`
+	Purpose       string     `json:"purpose"`
+	SCEPURL       string     `json:"scep_url"`
+	SCEPAliasURL  string     `json:"scep_alias_url"`
+	CreatedAt     string     `json:"created_at"`
+	ChangedAt     string     `json:"changed_at"`
+	SecretResetAt *string    `json:"secret_reset_at"`
+	Revision      uint64     `json:"revision"`
+	Policy        policyJSON `json:"policy"`
+}
+
+type policyJSON struct {
+	ValiditySeconds    int64  `json:"validity_seconds"`
+	KeySizes           []int  `json:"key_sizes"`
+	KeyUsage           string `json:"key_usage"`
+	RetryPeriodSeconds int64  `json:"retry_period_seconds"`
+	Chain              string `json:"chain"`
+	Strict             bool   `json:"strict"`
+	SHA1               string `json:"sha1"`
+	DES                string `json:"des"`
+	KeyChecks          string `json:"key_checks"`
+}
+
+// newConfiguration is the answer to adding one: the only place, with
+// secretJSON, that tells a secret key, and it does so once.
+type newConfiguration struct {
+	configurationJSON
+	SecretKey string `json:"secret_key"`
+}
+
+// secretJSON is the answer to a reset.
+type secretJSON struct {
+	ID        string `json:"id"`
+	Name      string `json:"name"`
+	SecretKey string `json:"secret_key"`
+}
+
+// secretField is how a caller gives a secret key of its own.
+const secretField = "secret_key"
+
+// listConfigurations is GET /configurations. There are few of them: they are
+// one page.
+func (s *Server) listConfigurations(w http.ResponseWriter, r *http.Request) error {
+	if _, err := readParameters(r); err != nil {
+		return err
+	}
+	var items []configurationJSON
+	for _, live := range s.configurations.List() {
+		items = append(items, s.configurationToJSON(live.Record))
+	}
+	return writeJSON(w, http.StatusOK, newList(items, ""))
+}
+
+// showConfiguration is GET /configurations/{configuration}.
+func (s *Server) showConfiguration(w http.ResponseWriter, r *http.Request) error {
+	live, err := s.configurations.Find(r.PathValue("configuration"))
+	if err != nil {
+		return settingsProblem(err)
+	}
+	return writeJSON(w, http.StatusOK, s.configurationToJSON(live.Record))
+}
+
+// addConfiguration is POST /configurations: settings over the defaults.
+func (s *Server) addConfiguration(w http.ResponseWriter, r *http.Request) error {
+	fields, err := readObject(w, r)
+	if err != nil {
+		return err
+	}
+	secret, err := takeSecret(fields)
+	if err != nil {
+		return err
+	}
+	object, err := json.Marshal(fields)
+	if err != nil {
+		return fmt.Errorf("encode settings: %w", err)
+	}
+	settings, err := configuration.Defaults().Merge(object)
+	if err != nil {
+		return settingsProblem(err)
+	}
+	live, key, err := s.configurations.Add(r.Context(), settings, secret)
+	if err != nil {
+		return settingsProblem(err)
+	}
+	w.Header().Set("Location", apiPrefix+"/configurations/"+live.Record.ID)
+	return writeJSON(w, http.StatusCreated, newConfiguration{s.configurationToJSON(live.Record), key.Reveal()})
+}
+
+// changeConfiguration is PATCH /configurations/{configuration}.
+func (s *Server) changeConfiguration(w http.ResponseWriter, r *http.Request) error {
+	fields, err := readObject(w, r)
+	if err != nil {
+		return err
+	}
+	object, err := json.Marshal(fields)
+	if err != nil {
+		return fmt.Errorf("encode settings: %w", err)
+	}
+	live, err := s.configurations.Change(r.Context(), r.PathValue("configuration"), object)
+	if err != nil {
+		return settingsProblem(err)
+	}
+	return writeJSON(w, http.StatusOK, s.configurationToJSON(live.Record))
+}
+
+// resetSecret is POST /configurations/{configuration}/reset-secret.
+func (s *Server) resetSecret(w http.ResponseWriter, r *http.Request) error {
+	fields, err := readObject(w, r)
+	if err != nil {
+		return err
+	}
+	secret, err := takeSecret(fields)
+	if err != nil {
+		return err
+	}
+	if err := unknownFields(fields); err != nil {
+		return err
+	}
+	live, key, err := s.configurations.ResetSecret(r.Context(), r.PathValue("configuration"), secret)
+	if err != nil {
+		return settingsProblem(err)
+	}
+	return writeJSON(w, http.StatusOK, secretJSON{live.Record.ID, live.Record.Name, key.Reveal()})
+}
+
+// removeConfiguration is DELETE /configurations/{configuration}.
+func (s *Server) removeConfiguration(w http.ResponseWriter, r *http.Request) error {
+	live, err := s.configurations.Find(r.PathValue("configuration"))
+	if err == nil {
+		err = s.configurations.Remove(r.Context(), live.Record.ID)
+	}
+	if err != nil {
+		return settingsProblem(err)
+	}
+	s.metrics.forget(live.Record.ID)
+	w.WriteHeader(http.StatusNoContent)
+	return nil
+}
+
+// checkConfiguration is POST /configurations/{configuration}/check.
+func (s *Server) checkConfiguration(w http.ResponseWriter, r *http.Request) error {
+	live, err := s.configurations.Find(r.PathValue("configuration"))
+	if err != nil {
+		return settingsProblem(err)
+	}
+	return writeJSON(w, http.StatusOK, newList(configuration.Warnings(live.Record), ""))
+}
+
+// configurationToJSON renders one.
+func (s *Server) configurationToJSON(c depot.Configuration) configurationJSON {
+	settings := configuration.SettingsOf(c)
+	return configurationJSON{
+		ID:            c.ID,
+		Name:          c.Name,
+		Mode:          string(c.Mode),
+		Purpose:       string(c.Purpose),
+		SCEPURL:       s.SCEPURL(c),
+		SCEPAliasURL:  s.SCEPAliasURL(c),
+		CreatedAt:     timeText(c.CreatedAt),
+		ChangedAt:     timeText(c.ChangedAt),
+		SecretResetAt: timeOrNull(c.SecretResetAt),
+		Revision:      c.Revision,
+		Policy: policyJSON{
+			ValiditySeconds:    settings.ValiditySeconds,
+			KeySizes:           settings.KeySizes,
+			KeyUsage:           settings.KeyUsage,
+			RetryPeriodSeconds: settings.RetryPeriodSeconds,
+			Chain:              settings.Chain,
+			Strict:             settings.Strict,
+			SHA1:               settings.SHA1,
+			DES:                settings.DES,
+			KeyChecks:          settings.KeyChecks,
+		},
+	}
+}
+
+// takeSecret takes the secret key out of a body; nil when there is none.
+func takeSecret(fields map[string]json.RawMessage) (*challenge.Secret, error) {
+	raw, given := fields[secretField]
+	if !given {
+		return nil, nil
+	}
+	delete(fields, secretField)
+	var text *string
+	if err := json.Unmarshal(raw, &text); err != nil || text == nil {
+		return nil, invalidSettings(fieldError{secretField, "must be a string"})
+	}
+	secret := challenge.NewSecret(*text)
+	return &secret, nil
+}
+
+// unknownFields is the problem of fields that nobody took.
+func unknownFields(fields map[string]json.RawMessage) error {
+	if len(fields) == 0 {
+		return nil
+	}
+	var wrong []fieldError
+	for _, name := range slices.Sorted(maps.Keys(fields)) {
+		wrong = append(wrong, fieldError{printable(name, 64), "is not a known field"})
+	}
+	return invalidSettings(wrong...)
+}
+
+// invalidSettings is the problem of a body whose fields are wrong.
+func invalidSettings(wrong ...fieldError) *problem {
+	p := newProblem(http.StatusUnprocessableEntity, "invalid-settings", "the settings are not valid")
+	p.Errors = wrong
+	return p
+}
+
+// settingsProblem translates what the configurations object to.
+func settingsProblem(err error) error {
+	var invalid *configuration.InvalidError
+	switch {
+	case errors.As(err, &invalid):
+		var wrong []fieldError
+		for _, p := range invalid.Problems {
+			wrong = append(wrong, fieldError{printable(p.Field, 64), p.Detail})
+		}
+		return invalidSettings(wrong...)
+	case errors.Is(err, depot.ErrNotFound):
+		return notFound("there is no such configuration")
+	}
+	return err
+}
+
+// configurationFilter resolves the parameter configuration, an id or a name,
+// to an id. The certificates of a removed configuration stay listed under its
+// id.
+func (s *Server) configurationFilter(ctx context.Context, p parameters) (string, error) {
+	text := p.text("configuration")
+	if text == "" {
+		return "", nil
+	}
+	if live, err := s.configurations.Find(text); err == nil {
+		return live.Record.ID, nil
+	}
+	removed, err := s.depot.Configuration(ctx, text)
+	if err != nil {
+		return "", settingsProblem(err)
+	}
+	return removed.ID, nil
+}
+
+// nameOf names a configuration for a record that only has its id.
+func (s *Server) nameOf(ctx context.Context, id string) configurationName {
+	if live, found := s.configurations.ByID(id); found {
+		return configurationName{id, live.Record.Name}
+	}
+	removed, err := s.depot.Configuration(ctx, id)
+	if err != nil {
+		return configurationName{ID: id}
+	}
+	return configurationName{id, removed.Name}
+}

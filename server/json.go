@@ -1,0 +1,147 @@
+package server
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"io"
+	"mime"
+	"net/http"
+	"strings"
+	"time"
+)
+
+// maxAdminBody bounds the body of an admin request.
+const maxAdminBody = 1 << 20
+
+// list is a page of the admin API.
+type list[T any] struct {
+	Items      []T     `json:"items"`
+	NextCursor *string `json:"next_cursor"`
+}
+
+// newList returns a page that is [] and not null when it is empty.
+func newList[T any](items []T, next string) list[T] {
+	if items == nil {
+		items = []T{}
+	}
+	return list[T]{Items: items, NextCursor: orNull(next)}
+}
+
+// orNull is the text, or null in JSON when it is empty.
+func orNull(text string) *string {
+	if text == "" {
+		return nil
+	}
+	return &text
+}
+
+// timeText is how times look in JSON: RFC 3339, UTC, whole seconds, Z.
+func timeText(t time.Time) string { return t.UTC().Format(time.RFC3339) }
+
+// timeOrNull is the time, or null in JSON when it is zero.
+func timeOrNull(t time.Time) *string {
+	if t.IsZero() {
+		return nil
+	}
+	return orNull(timeText(t))
+}
+
+// readObject returns the request's body, which must be exactly one JSON object
+// that names no field twice. Its fields are as they came: the caller refuses
+// those that it does not know. An empty body is an empty object.
+func readObject(w http.ResponseWriter, r *http.Request) (map[string]json.RawMessage, error) {
+	if err := checkJSONType(r.Header); err != nil {
+		return nil, err
+	}
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxAdminBody))
+	var tooLarge *http.MaxBytesError
+	switch {
+	case errors.As(err, &tooLarge):
+		return nil, newProblem(http.StatusRequestEntityTooLarge, "too-large", "the body is larger than 1 MiB")
+	case err != nil:
+		return nil, newProblem(http.StatusBadRequest, "incomplete", "the body could not be read to its end")
+	case len(bytes.TrimSpace(body)) == 0:
+		return map[string]json.RawMessage{}, nil
+	}
+	return parseObject(body)
+}
+
+// checkJSONType refuses a body that says it is something else, among it the
+// types that a page of another origin can send without asking.
+func checkJSONType(h http.Header) error {
+	if h.Get("Content-Encoding") != "" {
+		return newProblem(http.StatusUnsupportedMediaType, "unsupported-media-type", "content encodings are not supported")
+	}
+	text := h.Get("Content-Type")
+	if text == "" {
+		return nil
+	}
+	kind, _, err := mime.ParseMediaType(text)
+	if err != nil || (kind != "application/json" && kind != "application/merge-patch+json") {
+		return newProblem(http.StatusUnsupportedMediaType, "unsupported-media-type", "the body must be application/json")
+	}
+	return nil
+}
+
+// parseObject splits one JSON object into its fields.
+func parseObject(body []byte) (map[string]json.RawMessage, error) {
+	d := json.NewDecoder(bytes.NewReader(body))
+	if start, err := d.Token(); err != nil || start != json.Delim('{') {
+		return nil, badJSON("the body must be one JSON object")
+	}
+	fields := make(map[string]json.RawMessage)
+	for d.More() {
+		name, err := d.Token()
+		if err != nil {
+			return nil, badJSON("the body is not valid JSON")
+		}
+		key, _ := name.(string) // inside an object the decoder gives nothing else
+		if _, twice := fields[key]; twice {
+			p := badJSON("a field is given twice")
+			p.Errors = []fieldError{{Field: printable(key, 64), Detail: "given twice"}}
+			return nil, p
+		}
+		var value json.RawMessage
+		if err := d.Decode(&value); err != nil {
+			return nil, badJSON("the body is not valid JSON")
+		}
+		fields[key] = value
+	}
+	if _, err := d.Token(); err != nil {
+		return nil, badJSON("the body is not valid JSON")
+	}
+	if _, err := d.Token(); !errors.Is(err, io.EOF) {
+		return nil, badJSON("something follows the JSON object")
+	}
+	return fields, nil
+}
+
+// writeJSON sends v.
+func writeJSON(w http.ResponseWriter, status int, v any) error {
+	return writeDocument(w, status, "application/json", v)
+}
+
+// writeDocument sends v as a document of the given JSON type.
+func writeDocument(w http.ResponseWriter, status int, contentType string, v any) error {
+	body, err := json.MarshalIndent(v, "", "  ")
+	if err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", contentType)
+	w.WriteHeader(status)
+	_, err = w.Write(append(body, '\n'))
+	if err != nil {
+		return nil // the client is gone; nobody is left to be told
+	}
+	return nil
+}
+
+// printable is untrusted text cut to n bytes and made valid UTF-8, for places
+// whose encoder escapes the rest.
+func printable(text string, n int) string {
+	if len(text) > n {
+		text = text[:n]
+	}
+	return strings.ToValidUTF8(text, "\uFFFD")
+}

@@ -1,0 +1,110 @@
+package server
+
+import (
+	"net/http"
+	"runtime"
+	"strconv"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"understudy.example/understudy/enroll"
+	"understudy.example/understudy/refusal"
+)
+
+// The operations that requests are counted by. They are the only values of
+// that label: nothing that a client wrote becomes one.
+const (
+	operationCaps    = "GetCACaps"
+	operationCert    = "GetCACert"
+	operationNext    = "GetNextCACert"
+	operationPKI     = "PKIOperation"
+	operationFile    = "file"  // /ca.cer and its like
+	operationUnknown = "other" // everything that was turned away before it had a name
+)
+
+// metrics are what /metrics shows. The number of series depends on the
+// configurations that exist, never on what clients send: labels are
+// configuration ids, and words of closed sets.
+type metrics struct {
+	registry     *prometheus.Registry
+	transactions *prometheus.CounterVec
+	duration     *prometheus.HistogramVec
+	requests     *prometheus.CounterVec
+	inFlight     prometheus.Gauge
+	issued       prometheus.Counter
+	panics       prometheus.Counter
+}
+
+// newMetrics makes them on a registry of their own, so that several servers
+// live in one process.
+func newMetrics(version string, g *gate) *metrics {
+	m := &metrics{
+		registry: prometheus.NewRegistry(),
+		transactions: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "understudy_transactions_total",
+			Help: "SCEP messages answered, by how they ended; reason is empty unless refused.",
+		}, []string{"configuration", "outcome", "reason"}),
+		duration: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name:    "understudy_transaction_duration_seconds",
+			Help:    "Time from the first byte of a SCEP message to its answer.",
+			Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10},
+		}, []string{"outcome"}),
+		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "understudy_http_requests_total",
+			Help: "Requests on the public listener.",
+		}, []string{"operation", "code"}),
+		inFlight: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "understudy_requests_in_flight",
+			Help: "SCEP messages that are being read, wait or are being answered.",
+		}),
+		issued: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "understudy_certificates_issued_total",
+			Help: "Certificates issued since the start.",
+		}),
+		panics: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "understudy_panics_total",
+			Help: "Panics that were caught. Anything but 0 is a bug.",
+		}),
+	}
+	queue := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "understudy_queue_length",
+		Help: "SCEP messages that wait for their turn.",
+	}, func() float64 { return float64(g.waiting.Load()) })
+	build := prometheus.NewGauge(prometheus.GaugeOpts{
+		Name:        "understudy_build_info",
+		Help:        "Always 1; the labels say what runs.",
+		ConstLabels: prometheus.Labels{"version": version, "go": runtime.Version()},
+	})
+	build.Set(1)
+	m.registry.MustRegister(m.transactions, m.duration, m.requests, m.inFlight, m.issued, m.panics, queue, build,
+		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	return m
+}
+
+// transaction counts the end of one.
+func (m *metrics) transaction(configurationID string, o enroll.Outcome, reason refusal.Reason, took time.Duration) {
+	m.transactions.WithLabelValues(configurationID, string(o), string(reason)).Inc()
+	m.duration.WithLabelValues(string(o)).Observe(took.Seconds())
+	if o == enroll.Issued {
+		m.issued.Inc()
+	}
+}
+
+// request counts an answer of the public listener. The code is one that this
+// package chose.
+func (m *metrics) request(operation string, code int) {
+	m.requests.WithLabelValues(operation, strconv.Itoa(code)).Inc()
+}
+
+// forget drops the series of a configuration that is gone.
+func (m *metrics) forget(configurationID string) {
+	m.transactions.DeletePartialMatch(prometheus.Labels{"configuration": configurationID})
+}
+
+// handler serves them.
+func (m *metrics) handler() http.Handler {
+	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{MaxRequestsInFlight: 4})
+}

@@ -1,0 +1,88 @@
+package server_test
+
+import (
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+)
+
+// series counts the series of /metrics.
+func (h *house) series() int {
+	n := 0
+	for line := range strings.Lines(h.api("GET", "/metrics", "").body) {
+		if !strings.HasPrefix(line, "#") && strings.TrimSpace(line) != "" {
+			n++
+		}
+	}
+	return n
+}
+
+// Nothing that a client writes makes a series.
+func TestSeriesAreConstant(t *testing.T) {
+	h := open(t, limited(100_000))
+	load := func(from, to int) {
+		for i := from; i < to; i++ {
+			for _, r := range []*http.Request{
+				httptest.NewRequest("GET", fmt.Sprintf("/path%d?operation=op%d", i, i), nil),
+				httptest.NewRequest("GET", fmt.Sprintf("/scep?operation=op%d", i), nil),
+				httptest.NewRequest(fmt.Sprintf("METHOD%d", i), "/scep", nil),
+				httptest.NewRequest("GET", "/scep?operation=GetCACaps", nil),
+				httptest.NewRequest("GET", "/ca.pem", nil),
+				post(strings.NewReader(fmt.Sprintf("message %d", i))),
+			} {
+				r.RemoteAddr = fmt.Sprintf("[2001:db8:%x::1]:1", i)
+				r.Header.Set("User-Agent", fmt.Sprintf("agent %d", i))
+				r.Host = fmt.Sprintf("host%d", i)
+				do(h.Public(), r)
+			}
+		}
+	}
+	load(0, 10)
+	before := h.series()
+	load(10, 2000)
+	if after := h.series(); after != before || after > 500 {
+		t.Errorf("%d series, %d after 2000 of everything; 500 at most", before, after)
+	}
+}
+
+func TestMetrics(t *testing.T) {
+	h := open(t)
+	h.enrol("SERIAL1")
+	h.get("/scep?operation=GetCACaps")
+	h.get("/scep?operation=GetCACert")
+	h.get("/scep?operation=GetNextCACert")
+	h.get("/scep?operation=unheard")
+	h.get("/nowhere")
+	h.get("/ca.cer")
+	h.post("garbage")
+	for series, want := range map[string]string{
+		"understudy_certificates_issued_total":                                                                                  "1",
+		"understudy_panics_total":                                                                                               "0",
+		"understudy_queue_length":                                                                                               "0",
+		"understudy_requests_in_flight":                                                                                         "0",
+		`understudy_http_requests_total{code="200",operation="GetCACaps"}`:                                                      "1",
+		`understudy_http_requests_total{code="200",operation="GetCACert"}`:                                                      "1",
+		`understudy_http_requests_total{code="404",operation="GetNextCACert"}`:                                                  "1",
+		`understudy_http_requests_total{code="400",operation="other"}`:                                                          "1",
+		`understudy_http_requests_total{code="404",operation="other"}`:                                                          "1",
+		`understudy_http_requests_total{code="200",operation="file"}`:                                                           "1",
+		`understudy_http_requests_total{code="200",operation="PKIOperation"}`:                                                   "1",
+		`understudy_http_requests_total{code="400",operation="PKIOperation"}`:                                                   "1",
+		`understudy_transaction_duration_seconds_count{outcome="issued"}`:                                                       "1",
+		`understudy_transaction_duration_seconds_count{outcome="refused"}`:                                                      "1",
+		`understudy_transaction_duration_seconds_bucket{outcome="issued",le="+Inf"}`:                                            "1",
+		fmt.Sprintf(`understudy_transactions_total{configuration=%q,outcome="refused",reason="bad_message"}`, h.live.Record.ID): "1",
+	} {
+		if got := h.metric(series); got != want {
+			t.Errorf("%s is %q, want %s", series, got, want)
+		}
+	}
+	body := h.api("GET", "/metrics", "").body
+	for _, part := range []string{`understudy_build_info{`, `version="1.2.3-test"`, "go_goroutines "} {
+		if !strings.Contains(body, part) {
+			t.Errorf("no %s in /metrics", part)
+		}
+	}
+}

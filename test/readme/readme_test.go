@@ -1,0 +1,214 @@
+package readme
+
+import (
+	"bufio"
+	"encoding/json"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"syscall"
+	"testing"
+
+	"understudy.example/understudy/test/internal/program"
+	"understudy.example/understudy/test/internal/shown"
+)
+
+// understudy is the binary under test.
+var understudy program.Binary
+
+func TestMain(m *testing.M) {
+	os.Exit(program.Main(m, &understudy))
+}
+
+// whoRuns says who runs a block of commands, by the beginning of its first
+// line.
+var whoRuns = map[string]string{
+	serveShown:      "TestFirstScreen",
+	enrolShown:      "TestFirstScreen",
+	jsonShown:       "TestOneLineOfJSON",
+	moduleShown:     "TestImport",
+	"go test ./...": ".ci/run, which reads it out of README.md",
+	"go install github.com/micromdm/scep/v2/cmd/scepclient@": "test/clients, which has the client",
+}
+
+const (
+	serveShown  = "go run ./cmd/understudy serve"
+	enrolShown  = "export UNDERSTUDY_CHALLENGE="
+	jsonShown   = "UNDERSTUDY_STATIC_SECRET="
+	moduleShown = "go mod edit -require"
+)
+
+// TestEveryBlockIsRun fails on a block of commands that no test runs.
+func TestEveryBlockIsRun(t *testing.T) {
+	seen := map[string]bool{}
+	for _, block := range blocks(t) {
+		if block.Language == "" {
+			t.Errorf("%s: the block does not say its language: sh, go, text …", block.Where())
+		}
+		if block.Language != "sh" {
+			continue
+		}
+		by := ""
+		for begin := range whoRuns {
+			if strings.HasPrefix(block.First(), begin) {
+				by, seen[begin] = whoRuns[begin], true
+			}
+		}
+		if by == "" {
+			t.Errorf("%s: no test runs this:\n%s", block.Where(), block.Text)
+		}
+	}
+	for begin, by := range whoRuns {
+		if !seen[begin] {
+			t.Errorf("%s runs %q, which no document shows any more", by, begin)
+		}
+	}
+}
+
+// TestFirstScreen is the reader's first minute: serve, enrol, look.
+func TestFirstScreen(t *testing.T) {
+	dir := t.TempDir()
+	address, secret := serve(t, dir)
+
+	enrol := block(t, enrolShown)
+	if !strings.Contains(enrol.Text, "127.0.0.1:8080") {
+		t.Fatalf("%s does not use the address that serve listens on", enrol.Where())
+	}
+	script := strings.ReplaceAll(enrol.Text, "127.0.0.1:8080", address)
+	script = strings.Replace(script, "=…", "="+secret, 1)
+	out, err := shell(t, dir, script, "UNDERSTUDY_OUTPUT=").CombinedOutput()
+	if err != nil {
+		t.Fatalf("%s: %v\n%s", enrol.Where(), err, out)
+	}
+	subject := regexp.MustCompile(`CN=(\S+)`).FindStringSubmatch(enrol.Text)[1]
+	if n := strings.Count(string(out), subject); n < 2 {
+		t.Errorf("%s: the device and its certificate are not both listed:\n%s", enrol.Where(), out)
+	}
+	for _, name := range []string{"key.pem", "cert.pem", "chain.pem"} {
+		if _, err := os.Stat(filepath.Join(dir, "mac1", name)); err != nil {
+			t.Errorf("after the enrolment: %v", err)
+		}
+	}
+}
+
+// serve runs the first command of the README, on other ports, and reads what
+// it tells its reader.
+func serve(t *testing.T, dir string) (address, secret string) {
+	t.Helper()
+	command := shell(t, dir, block(t, serveShown).Text, "UNDERSTUDY_LISTEN=127.0.0.1:0", "UNDERSTUDY_ADMIN_LISTEN=127.0.0.1:0")
+	stdout, err := command.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	log := &strings.Builder{}
+	command.Stderr = log
+	if err := command.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		command.Process.Signal(syscall.SIGTERM)
+		if err := command.Wait(); err != nil {
+			t.Errorf("serve ended with: %v\n%s", err, log)
+		}
+	})
+	url := regexp.MustCompile(`SCEP URL\s+http://([^/\s]+)/`)
+	key := regexp.MustCompile(`Secret key\s+([A-Za-z0-9]{16,})\s`)
+	lines, text := bufio.NewReader(stdout), ""
+	for !url.MatchString(text) || !key.MatchString(text) {
+		line, err := lines.ReadString('\n')
+		if err != nil {
+			t.Fatalf("serve printed no SCEP URL and secret key: %v\n%s\n%s", err, text, log)
+		}
+		text += line
+	}
+	go io.Copy(io.Discard, lines)
+	return url.FindStringSubmatch(text)[1], key.FindStringSubmatch(text)[1]
+}
+
+// TestOneLineOfJSON runs the command that the README gives for CI.
+func TestOneLineOfJSON(t *testing.T) {
+	shown := block(t, jsonShown)
+	command := shell(t, t.TempDir(), "exec env "+shown.Text)
+	stdout, err := command.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := command.Start(); err != nil {
+		t.Fatal(err)
+	}
+	line, readErr := bufio.NewReader(stdout).ReadString('\n')
+	command.Process.Signal(syscall.SIGTERM)
+	rest, _ := io.ReadAll(stdout)
+	if err := command.Wait(); err != nil || readErr != nil {
+		t.Fatalf("%s: %v, %v", shown.Where(), err, readErr)
+	}
+	var ready map[string]any
+	if err := json.Unmarshal([]byte(line), &ready); err != nil || ready["scep_url"] == "" {
+		t.Errorf("%s: printed %q: %v", shown.Where(), line, err)
+	}
+	if len(rest) > 0 {
+		t.Errorf("%s: more than one line: %q", shown.Where(), rest)
+	}
+}
+
+// shell prepares a script as its reader would type it. understudy is on the
+// PATH, and `go run ./cmd/understudy` runs the binary that was built already.
+func shell(t *testing.T, dir, script string, env ...string) *exec.Cmd {
+	t.Helper()
+	bin := t.TempDir()
+	realGo, err := exec.LookPath("go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	stub := `#!/bin/sh
+if [ "$1 $2" = "run ./cmd/understudy" ]; then
+	shift 2
+	exec "` + string(understudy) + `" "$@"
+fi
+exec "` + realGo + `" "$@"
+`
+	if err := os.WriteFile(filepath.Join(bin, "go"), []byte(stub), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(string(understudy), filepath.Join(bin, "understudy")); err != nil {
+		t.Fatal(err)
+	}
+	if strings.Count(strings.TrimSpace(script), "\n") == 0 && !strings.HasPrefix(script, "exec ") {
+		script = "exec " + script // so that signals reach it
+	}
+	command := exec.Command("sh", "-e", "-c", script)
+	command.Dir = dir
+	command.Env = append(os.Environ(), append(env, "PATH="+bin+string(os.PathListSeparator)+os.Getenv("PATH"))...)
+	return command
+}
+
+func blocks(t *testing.T) []shown.Block {
+	t.Helper()
+	root, err := program.ModuleRoot()
+	if err != nil {
+		t.Fatal(err)
+	}
+	all, err := shown.Blocks(root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return all
+}
+
+// block is the one block whose first line begins so.
+func block(t *testing.T, begin string) shown.Block {
+	t.Helper()
+	var found []shown.Block
+	for _, b := range blocks(t) {
+		if b.Language == "sh" && strings.HasPrefix(b.First(), begin) {
+			found = append(found, b)
+		}
+	}
+	if len(found) != 1 {
+		t.Fatalf("%d blocks begin with %q, want 1", len(found), begin)
+	}
+	return found[0]
+}
