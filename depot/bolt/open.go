@@ -159,7 +159,7 @@ func (d *Depot) openDatabase(path string) error {
 	})
 	switch {
 	case errors.Is(err, berrors.ErrTimeout):
-		return fmt.Errorf("store %s is in use by %s; stop that one first", d.dir, d.holder())
+		return &InUseError{d.dir, holder(d.dir)}
 	case err != nil:
 		return fmt.Errorf("database %s cannot be opened (%w); restore a backup, or make it anew from its ledger with `understudy rebuild`", path, err)
 	}
@@ -167,9 +167,19 @@ func (d *Depot) openDatabase(path string) error {
 	return nil
 }
 
-// holder names the process that has the store open.
-func (d *Depot) holder() string {
-	b, err := os.ReadFile(filepath.Join(d.dir, pidFile))
+// InUseError: another process has the store open.
+type InUseError struct {
+	Dir    string
+	Holder string // "process 123", or "another process"
+}
+
+func (e *InUseError) Error() string {
+	return fmt.Sprintf("store %s is in use by %s; stop that one first", e.Dir, e.Holder)
+}
+
+// holder names the process that has a store open.
+func holder(dir string) string {
+	b, err := os.ReadFile(filepath.Join(dir, pidFile))
 	pid, err2 := strconv.Atoi(strings.TrimSpace(string(b)))
 	if err != nil || err2 != nil {
 		return "another process"
