@@ -43,7 +43,8 @@ type Options struct {
 	// authority whose certificates it holds.
 	MustExist bool
 
-	wrapLedger func(file) file // for tests
+	wrapLedger   func(file) file // for tests
+	moreUpgrades []upgrade       // for tests
 }
 
 // Depot is a depot.Depot in a directory. It is made by Open.

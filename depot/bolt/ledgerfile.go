@@ -71,6 +71,9 @@ func lineSum(line []byte) uint32 {
 	return crc32.Update(crc32.Checksum(line[:9], table), table, line[17:])
 }
 
+// errReading: the disk, not the ledger, is at fault.
+var errReading = errors.New("cannot be read")
+
 // errTorn: the file ends before the record does.
 var errTorn = errors.New("record is torn: the file ends before it does")
 
@@ -83,6 +86,8 @@ func readLine(r *bufio.Reader) ([]byte, error) {
 	switch {
 	case err == io.EOF:
 		return nil, io.EOF
+	case err != nil && err != io.ErrUnexpectedEOF:
+		return nil, fmt.Errorf("%w: %w", errReading, err)
 	case err != nil && bytes.IndexByte(line[:n], '\n') < 0:
 		return line[:n], errTorn
 	case err != nil:
@@ -95,6 +100,9 @@ func readLine(r *bufio.Reader) ([]byte, error) {
 	}
 	line = append(line, make([]byte, length+1)...)
 	n, err = io.ReadFull(r, line[ledgerHeader:])
+	if err != nil && err != io.EOF && err != io.ErrUnexpectedEOF {
+		return nil, fmt.Errorf("%w: %w", errReading, err)
+	}
 	if err != nil {
 		if bytes.IndexByte(line[:ledgerHeader+n], '\n') < 0 {
 			return line[:ledgerHeader+n], errTorn
@@ -245,6 +253,9 @@ func scanLedger(path string, r io.Reader, look func(line []byte, after head) err
 		}
 		if err == nil && after.number == 1 {
 			report.Store, err = storeOf(line, after)
+		}
+		if errors.Is(err, errReading) {
+			return report, fmt.Errorf("ledger %s, record %d: %w", path, at.number+1, err)
 		}
 		if err != nil {
 			return report, &LedgerError{Path: path, Offset: at.end, Number: at.number + 1, Err: err}

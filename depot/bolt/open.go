@@ -75,11 +75,18 @@ func (d *Depot) open(o Options) (err error) {
 	if err := d.initialise(o); err != nil {
 		return err
 	}
-	state, err := d.readState(path)
+	steps := append(upgrades(), o.moreUpgrades...)
+	state, err := d.readState(path, 1+uint64(len(steps)))
 	if err != nil {
 		return err
 	}
 	if err := d.checkDatabase(state); err != nil {
+		return err
+	}
+	if err := d.upgrade(state.format, steps); err != nil {
+		return err
+	}
+	if err := d.checkBuckets(path); err != nil {
 		return err
 	}
 	err = d.joinLedger(state, o)
@@ -222,6 +229,7 @@ func (d *Depot) initialise(o Options) error {
 
 // A state is what the database says about itself when it is opened.
 type state struct {
+	format  uint64
 	head    head
 	first   uint64 // number of the first pending record; head.number+1 if there is none
 	pending []byte // the records that may not be in the ledger
@@ -229,7 +237,8 @@ type state struct {
 	small   bool // enough to be looked through at every start
 }
 
-func (d *Depot) readState(path string) (s state, err error) {
+// readState refuses a store that is newer than this program.
+func (d *Depot) readState(path string, newest uint64) (s state, err error) {
 	info, err := os.Stat(path)
 	if err != nil {
 		return s, fmt.Errorf("open store: %w", err)
@@ -240,13 +249,11 @@ func (d *Depot) readState(path string) (s state, err error) {
 			return &damageError{path, "the file is shorter than it should be"}
 		}
 		meta := tx.Bucket([]byte(bucketMeta))
-		if f := numberOf(meta.Get([]byte(metaFormat))); f != format {
-			return fmt.Errorf("store %s has format %d and this program knows only %d; use the version of Understudy that wrote it", d.dir, f, format)
+		if s.format = numberOf(meta.Get([]byte(metaFormat))); s.format > newest || s.format == 0 {
+			return fmt.Errorf("store %s has format %d and this program knows only %d; use the version of Understudy that wrote it", d.dir, s.format, newest)
 		}
-		for _, name := range buckets() {
-			if tx.Bucket([]byte(name)) == nil {
-				return &damageError{path, "bucket " + name + " is missing"}
-			}
+		if tx.Bucket([]byte(bucketPending)) == nil {
+			return &damageError{path, "bucket " + bucketPending + " is missing"}
 		}
 		d.store = string(meta.Get([]byte(metaStore)))
 		s.clean = meta.Get([]byte(metaClean)) != nil
@@ -261,4 +268,16 @@ func (d *Depot) readState(path string) (s state, err error) {
 		})
 	})
 	return s, err
+}
+
+// checkBuckets refuses a store of the newest format that lacks one.
+func (d *Depot) checkBuckets(path string) error {
+	return d.db.View(func(tx *bbolt.Tx) error {
+		for _, name := range buckets() {
+			if tx.Bucket([]byte(name)) == nil {
+				return &damageError{path, "bucket " + name + " is missing"}
+			}
+		}
+		return nil
+	})
 }

@@ -10,7 +10,8 @@ import (
 	"understudy.example/understudy/depot"
 )
 
-// format is the number of this layout. Adding a field or a bucket raises it.
+// format is the number of this layout. Adding a field or a bucket raises it, and
+// adds a step to upgrades.
 const format = 1
 
 // The buckets. One counter numbers the steps of the whole depot: the number
@@ -58,6 +59,7 @@ const (
 	metaHead      = "head"      // end of the ledger after the last step
 	metaClean     = "clean"     // there when the store was closed in order
 	metaAuthority = "authority" // SHA-256 over the generation recorded last
+	metaUpgrade   = "upgrade"   // how far an upgrade to the next format came
 	metaProbe     = "probe"     // room that Ready tried to get
 )
 
