@@ -164,7 +164,7 @@ func (d *Depot) RecordAuthority(ctx context.Context, a depot.AuthorityGeneration
 		if string(b.get(bucketMeta, []byte(metaAuthority))) == string(sum) {
 			return nil
 		}
-		payload := append(payloadStart(b.number(), entryAuthority, a.At), `,"authority":`...)
+		payload := append(payloadStart(b.number(), EntryAuthority, a.At), `,"authority":`...)
 		payload = append(append(payload, object...), '}')
 		if err := b.put(bucketMeta, []byte(metaAuthority), sum); err != nil {
 			return err

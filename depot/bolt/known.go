@@ -54,6 +54,16 @@ func look(dir string) (*known, error) {
 	return k, nil
 }
 
+// InUse returns an *InUseError when somebody has the store in a directory
+// open.
+func InUse(dir string) error {
+	k, err := look(dir)
+	if err == nil {
+		k.close()
+	}
+	return err
+}
+
 func (k *known) read(tx *bbolt.Tx) (err error) {
 	meta := tx.Bucket([]byte(bucketMeta))
 	pending := tx.Bucket([]byte(bucketPending))

@@ -33,8 +33,8 @@ const (
 
 // The types of ledger records besides those of depot.EventType.
 const (
-	entryStore     = "store"     // the first record: whose ledger this is
-	entryAuthority = "authority" // a generation of CA certificates
+	EntryStore     = "store"     // the first record: whose ledger this is
+	EntryAuthority = "authority" // a generation of CA certificates
 )
 
 // head is the end of a ledger.
@@ -280,7 +280,7 @@ func parseLast(line []byte, after head) (Entry, bool) {
 // storeOf returns the identity in the first record.
 func storeOf(line []byte, after head) (string, error) {
 	e, err := parseLine(line, after)
-	if err == nil && e.Type != entryStore {
+	if err == nil && e.Type != EntryStore {
 		err = errors.New("the first record does not say whose ledger this is")
 	}
 	return e.payload.Store, err

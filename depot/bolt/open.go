@@ -216,7 +216,7 @@ func (d *Depot) initialise(o Options) error {
 		}
 		store := hex.EncodeToString(id)
 		b := &batch{tx: tx}
-		payload := payloadStart(b.number(), entryStore, o.Clock.Now())
+		payload := payloadStart(b.number(), EntryStore, o.Clock.Now())
 		payload = fmt.Appendf(payload, `,"store":%q,"format":%d}`, store, format)
 		return errors.Join(
 			b.put(bucketMeta, []byte(metaFormat), number(format)),

@@ -28,6 +28,8 @@ type RebuildOptions struct {
 	// of the authority before it is taken; their error ends the work.
 	Certificate func(depot.Identity) error
 	Authority   func(depot.AuthorityGeneration) error
+	// Last has the last word before the new database takes its place.
+	Last func() error
 	// AcceptLoss makes the store from the good beginning of a ledger that does
 	// not hold, or from one that ends before the database does. Without it
 	// such a ledger is refused.
@@ -118,6 +120,11 @@ func (r *rebuilder) make() (err error) {
 	if err := r.examine(); err != nil {
 		return err
 	}
+	if r.options.Last != nil {
+		if err := r.options.Last(); err != nil {
+			return err
+		}
+	}
 	err = errors.Join(r.db.Sync(), r.db.Close())
 	r.db = nil
 	return err
@@ -165,9 +172,9 @@ func (r *rebuilder) take(e Entry) error {
 		return &LedgerError{Path: r.ledgerPath(), Offset: e.Offset, Number: e.Number, Err: errDiffers}
 	}
 	switch depot.EventType(e.Type) {
-	case entryStore:
+	case EntryStore:
 		return r.begin(e)
-	case entryAuthority:
+	case EntryAuthority:
 		if a, err := e.Authority(); err != nil {
 			return err
 		} else if r.options.Authority != nil {

@@ -89,7 +89,7 @@ func (b *batch) replay(e Entry) error {
 			return err
 		}
 		return b.replayConfiguration(c, depot.EventType(e.Type))
-	case entryAuthority:
+	case EntryAuthority:
 		a, err := e.Authority()
 		if err != nil {
 			return err
