@@ -47,7 +47,11 @@ func (d *Depot) Snapshot(ctx context.Context) (_ *Snapshot, err error) {
 			return err
 		}
 		s.Format = numberOf(tx.Bucket([]byte(bucketMeta)).Get([]byte(metaFormat)))
-		s.databaseSize, err = tx.WriteTo(contextWriter{ctx, s.database})
+		w := &contextWriter{ctx: ctx, w: s.database}
+		s.databaseSize, err = tx.WriteTo(w)
+		if w.err != nil { // bbolt hands on its text only
+			return w.err
+		}
 		return err
 	})
 	if err != nil {
@@ -86,15 +90,17 @@ func (s *Snapshot) Close() error {
 	return err
 }
 
-// contextWriter ends writing when a context ends.
+// contextWriter ends writing when a context ends, and remembers its error.
 type contextWriter struct {
 	ctx context.Context
 	w   io.Writer
+	err error
 }
 
-func (c contextWriter) Write(b []byte) (int, error) {
-	if err := c.ctx.Err(); err != nil {
-		return 0, err
+func (c *contextWriter) Write(b []byte) (n int, err error) {
+	if err = c.ctx.Err(); err == nil {
+		n, err = c.w.Write(b)
 	}
-	return c.w.Write(b)
+	c.err = err
+	return n, err
 }
