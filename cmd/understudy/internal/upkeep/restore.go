@@ -45,6 +45,9 @@ func Restore(ctx context.Context, r io.Reader, path, ledger string) (restored Re
 	if there {
 		where = path
 	}
+	if err := os.MkdirAll(where, 0o700); err != nil {
+		return restored, fmt.Errorf("restore: %w", err)
+	}
 	stage, err := os.MkdirTemp(where, ".restore-*")
 	if err != nil {
 		return restored, fmt.Errorf("restore: %w", err)
