@@ -238,7 +238,10 @@ func sound(t testing.TB, d *bolt.Depot) {
 // A store that was made anew from its ledger equals the one that was lost, to
 // the byte and record by record.
 func TestRebuildEquals(t *testing.T) {
-	const n = 10_000
+	n := 10_000
+	if testing.Short() {
+		n = 1000
+	}
 	dir := lived(t, n)
 	before, records := dump(t, dir), told(t, dir)
 	edit(t, func(b []byte) []byte { return b[:len(b)/2] }, dir, "store.db")
