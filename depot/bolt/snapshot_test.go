@@ -41,9 +41,14 @@ func snapshot(t testing.TB, d *bolt.Depot) (dir string, records uint64) {
 func TestSnapshotIsOneMoment(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "store")
 	d := open(t, dir)
+	for n := range 20 { // so that copying takes longer than committing
+		i := depottest.Issuance(200_000 + n)
+		i.Identity.DER = make([]byte, 400<<10)
+		_, err := d.Commit(t.Context(), i)
+		must(t, err)
+	}
 	var acknowledged atomic.Int64
-	stop := make(chan struct{})
-	var written = make(chan struct{})
+	stop, written := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(written)
 		for n := 0; ; n++ {
@@ -59,7 +64,7 @@ func TestSnapshotIsOneMoment(t *testing.T) {
 			acknowledged.Store(int64(n) + 1)
 		}
 	}()
-	for round := range 8 {
+	for round := range 5 {
 		before := int(acknowledged.Load())
 		copied, records := snapshot(t, d)
 		report, err := bolt.VerifyStore(t.Context(), copied)
@@ -73,6 +78,9 @@ func TestSnapshotIsOneMoment(t *testing.T) {
 	}
 	close(stop)
 	<-written
+	if acknowledged.Load() < 10 {
+		t.Errorf("only %d commits while snapshots were made", acknowledged.Load())
+	}
 	if entries, _ := os.ReadDir(dir); len(entries) != 3 {
 		t.Errorf("left behind: %v", entries)
 	}
