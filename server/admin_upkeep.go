@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"io"
 	"net/http"
+	"net/netip"
 	"time"
 
 	"understudy.example/understudy/depot"
@@ -42,6 +43,10 @@ func (s *Server) downloadBackup(w http.ResponseWriter, r *http.Request) error {
 	default:
 		return badParameter("keys", "must be true or false")
 	}
+	if keys && !fromThisMachine(r) {
+		return newProblem(http.StatusForbidden, "keys-stay-here",
+			"private keys are given to clients on the server's own machine only: back up there, or without keys")
+	}
 	if s.upkeep.Backup == nil {
 		return notFound("this server cannot back up its store")
 	}
@@ -64,6 +69,14 @@ func (s *Server) downloadBackup(w http.ResponseWriter, r *http.Request) error {
 	}
 	s.log.Info("backup", "bytes", out.written, "keys", keys, "duration_ms", time.Since(began).Milliseconds())
 	return nil
+}
+
+// fromThisMachine says whether the peer is on this machine. The admin listener
+// may be reachable from elsewhere, over plain HTTP, and the admin token must
+// not be worth as much as the authority's keys there.
+func fromThisMachine(r *http.Request) bool {
+	peer, err := netip.ParseAddrPort(r.RemoteAddr)
+	return err == nil && peer.Addr().Unmap().IsLoopback()
 }
 
 // patientWriter gives each part of a long answer its own time.

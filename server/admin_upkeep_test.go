@@ -18,6 +18,39 @@ func withBackup(f func(ctx context.Context, w io.Writer, keys bool) error) func(
 	return func(h *house) { h.config.Upkeep.Backup = f }
 }
 
+// local asks for a backup from the server's own machine.
+func local(h *house, method, query string) reply {
+	r := httptest.NewRequest(method, "http://localhost/api/v1/backup"+query, nil)
+	r.Header.Set("Authorization", "Bearer "+token)
+	r.RemoteAddr = "127.0.0.1:4711"
+	return do(h.Admin(), r)
+}
+
+// Keys do not travel: the admin token is not worth as much elsewhere.
+func TestBackupKeysStayHere(t *testing.T) {
+	h := open(t, withBackup(func(_ context.Context, w io.Writer, keys bool) error {
+		if keys {
+			t.Error("keys were given")
+		}
+		_, err := io.WriteString(w, "certificates")
+		return err
+	}))
+	for peer, want := range map[string]int{"192.0.2.1:4711": 403, "[2001:db8::1]:4711": 403, "[::ffff:192.0.2.1]:4711": 403, "@": 403} {
+		for _, query := range []string{"", "?keys=true"} {
+			r := httptest.NewRequest("GET", "http://localhost/api/v1/backup"+query, nil)
+			r.Header.Set("Authorization", "Bearer "+token)
+			r.Header.Set("X-Forwarded-For", "127.0.0.1")
+			r.RemoteAddr = peer
+			if a := do(h.Admin(), r); a.status != want {
+				t.Errorf("%s %q: %d, want %d", peer, query, a.status, want)
+			}
+		}
+	}
+	if a := h.api("GET", "/api/v1/backup?keys=false", ""); a.status != http.StatusOK || a.body != "certificates" {
+		t.Errorf("without keys: %d %q", a.status, a.body)
+	}
+}
+
 func TestBackupDownload(t *testing.T) {
 	h := open(t, withBackup(func(_ context.Context, w io.Writer, keys bool) error {
 		text := "without keys"
@@ -28,7 +61,7 @@ func TestBackupDownload(t *testing.T) {
 		return err
 	}))
 	for query, want := range map[string]string{"": "with keys", "?keys=true": "with keys", "?keys=false": "without keys"} {
-		a := h.api("GET", "/api/v1/backup"+query, "")
+		a := local(h, "GET", query)
 		if a.status != http.StatusOK || a.body != want || a.header.Get("Content-Type") != "application/x-tar" {
 			t.Errorf("%q: %d %q %v", query, a.status, a.body, a.header)
 		}
@@ -39,10 +72,10 @@ func TestBackupDownload(t *testing.T) {
 	if a := do(h.Admin(), httptest.NewRequest("GET", "http://localhost/api/v1/backup", nil)); a.status != http.StatusUnauthorized || strings.Contains(a.body, "keys") {
 		t.Errorf("without a token: %d %q", a.status, a.body)
 	}
-	if a := h.api("HEAD", "/api/v1/backup", ""); a.status != http.StatusOK || a.body != "" {
+	if a := local(h, "HEAD", ""); a.status != http.StatusOK || a.body != "" {
 		t.Errorf("HEAD: %d %q", a.status, a.body)
 	}
-	if a := open(t).api("GET", "/api/v1/backup", ""); a.status != http.StatusNotFound {
+	if a := local(open(t), "GET", ""); a.status != http.StatusNotFound {
 		t.Errorf("where nothing can be backed up: %d", a.status)
 	}
 }
@@ -51,7 +84,7 @@ func TestBackupDownload(t *testing.T) {
 // fails later breaks the connection, so that no client takes it for whole.
 func TestBackupFails(t *testing.T) {
 	h := open(t, withBackup(func(context.Context, io.Writer, bool) error { return errors.New("disk on fire") }))
-	if a := h.api("GET", "/api/v1/backup", ""); a.status != http.StatusInternalServerError || strings.Contains(a.body, "fire") {
+	if a := local(h, "GET", ""); a.status != http.StatusInternalServerError || strings.Contains(a.body, "fire") {
 		t.Errorf("%d %q", a.status, a.body)
 	}
 
@@ -85,16 +118,16 @@ func TestBackupOnce(t *testing.T) {
 		return nil
 	}))
 	ended := make(chan int)
-	go func() { ended <- h.api("GET", "/api/v1/backup", "").status }()
+	go func() { ended <- local(h, "GET", "").status }()
 	<-begun
-	if a := h.api("GET", "/api/v1/backup", ""); a.status != http.StatusConflict {
+	if a := local(h, "GET", ""); a.status != http.StatusConflict {
 		t.Errorf("a second one: %d", a.status)
 	}
 	close(finish)
 	if status := <-ended; status != http.StatusOK {
 		t.Errorf("the first one: %d", status)
 	}
-	go func() { ended <- h.api("GET", "/api/v1/backup", "").status }()
+	go func() { ended <- local(h, "GET", "").status }()
 	<-begun
 	if status := <-ended; status != http.StatusOK {
 		t.Errorf("the next one: %d", status)
