@@ -28,6 +28,7 @@ type cli struct {
 	Device  deviceCmd  `cmd:"" help:"Devices that hold certificates."`
 	CA      caCmd      `cmd:"" name:"ca" help:"The authority's own certificates."`
 	Mac     macCmd     `cmd:"" help:"Act as a Mac."`
+	Load    loadCmd    `cmd:"" help:"Put any SCEP server under load and measure it."`
 	Setting settingCmd `cmd:"" name:"settings" help:"Show every setting and where its value comes from."`
 	Version versionCmd `cmd:"" help:"Show the version."`
 }
