@@ -413,7 +413,7 @@ func TestDevices(t *testing.T) {
 		t.Errorf("with configuration: %v", got)
 	}
 	// Keys made of a subject hold anything.
-	odd := h.enrol("a/b?c=d&../e")
+	odd := h.enrolAgain("a/b?c=d&../e", "TX-odd")
 	key, _ := h.object("GET", "/api/v1/certificates/"+serialOf(odd), "", 200)["device"].(map[string]any)["key"].(string)
 	if got := h.object("GET", "/api/v1/devices/"+url.PathEscape(key), "", 200); got["key"] != key {
 		t.Errorf("%s finds %v", key, got)

@@ -58,7 +58,10 @@ func (d *Depot) sameStore(path string, size int64) error {
 	}
 	var e Entry
 	if err == nil {
-		e, _, err = parseLine(line, head{})
+		_, err = follow(line, head{})
+	}
+	if err == nil {
+		e, err = parseLine(line, head{})
 	}
 	if err != nil {
 		return &LedgerError{path, 0, 1, err}
@@ -96,7 +99,9 @@ func (d *Depot) catchUp(s state, size int64) error {
 		l.end = s.head.end
 		return nil
 	}
-	d.log.Warn("ledger is completed from the database", "path", l.path, "from_byte", l.end, "records", s.head.number+1-s.first)
+	if size > 0 || s.head.number > 1 { // a new store begins with one record that the ledger lacks
+		d.log.Warn("ledger is completed from the database", "path", l.path, "from_byte", l.end, "records", s.head.number+1-s.first)
+	}
 	if err := l.file.Truncate(l.end); err != nil {
 		return fmt.Errorf("cut torn record from ledger %s: %w", l.path, err)
 	}

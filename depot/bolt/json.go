@@ -16,15 +16,15 @@ import (
 // cannot hold, becomes {"base64":"…"}, so that nothing is lost.
 func appendJSON(b []byte, fields []field) []byte {
 	b = append(b, '{')
+	var scratch [512]byte
 	for _, f := range fields {
-		if len(encodeValue(nil, f.value)) == 0 {
+		if len(encodeValue(scratch[:0], f.value)) == 0 {
 			continue
 		}
 		if b[len(b)-1] != '{' {
 			b = append(b, ',')
 		}
-		b = strconv.AppendQuote(b, f.name)
-		b = append(b, ':')
+		b = append(append(append(b, '"'), f.name...), `":`...)
 		b = appendJSONValue(b, f.value)
 	}
 	return append(b, '}')
@@ -35,11 +35,11 @@ func appendJSONValue(b []byte, v any) []byte {
 	case *string:
 		return appendJSONString(b, *v)
 	case *[]byte:
-		return strconv.AppendQuote(b, base64.StdEncoding.EncodeToString(*v))
+		return append(base64.StdEncoding.AppendEncode(append(b, '"'), *v), '"')
 	case *[32]byte:
-		return strconv.AppendQuote(b, hex.EncodeToString(v[:]))
+		return append(hex.AppendEncode(append(b, '"'), v[:]), '"')
 	case *time.Time:
-		return strconv.AppendQuote(b, v.UTC().Format(time.RFC3339Nano))
+		return append(v.UTC().AppendFormat(append(b, '"'), time.RFC3339Nano), '"')
 	case *time.Duration:
 		return strconv.AppendQuote(b, v.String())
 	case *int:
@@ -69,9 +69,8 @@ func appendJSONList[T any](b []byte, list []T, appendOne func([]byte, T) []byte)
 
 func appendJSONString(b []byte, s string) []byte {
 	if !utf8.ValidString(s) {
-		b = append(b, `{"base64":`...)
-		b = strconv.AppendQuote(b, base64.StdEncoding.EncodeToString([]byte(s)))
-		return append(b, '}')
+		b = base64.StdEncoding.AppendEncode(append(b, `{"base64":"`...), []byte(s))
+		return append(b, `"}`...)
 	}
 	quoted, err := json.Marshal(s)
 	if err != nil { // a string cannot fail

@@ -212,12 +212,15 @@ func readLedger(path string, r io.Reader, each func(Entry) error) (Report, error
 		var e Entry
 		var after head
 		if err == nil {
-			e, after, err = parseLine(line, at)
+			after, err = follow(line, at)
+		}
+		if err == nil && (each != nil || after.number == 1) {
+			e, err = parseLine(line, at)
 		}
 		if err != nil {
 			return report, &LedgerError{path, at.end, at.number + 1, err}
 		}
-		if e.Number == 1 {
+		if after.number == 1 {
 			report.Store = e.payload.Store
 		}
 		if each != nil {
@@ -225,26 +228,32 @@ func readLedger(path string, r io.Reader, each func(Entry) error) (Report, error
 				return report, err
 			}
 		}
-		report.Records, report.Bytes, report.Head, report.last = e.Number, after.end, after.hash, after
+		report.Records, report.Bytes, report.Head, report.last = after.number, after.end, after.hash, after
 	}
 }
 
-// parseLine checks that the line is the one that follows h.
-func parseLine(line []byte, h head) (Entry, head, error) {
-	body := line[ledgerHeader : len(line)-1]
-	again, after := h.next(body)
+// follow checks that the line is the one that follows h and returns the head
+// after it.
+func follow(line []byte, h head) (head, error) {
+	payload := line[ledgerHeader : len(line)-1]
+	again, after := h.next(payload)
 	if !bytes.Equal(again, line) {
-		return Entry{}, head{}, errors.New("hash does not follow from the record before: a record was edited, removed or moved")
+		return head{}, errors.New("hash does not follow from the record before: a record was edited, removed or moved")
 	}
+	if start := fmt.Appendf(nil, `{"n":%d,`, after.number); !bytes.HasPrefix(payload, start) {
+		return head{}, fmt.Errorf("payload does not begin with %s", start)
+	}
+	return after, nil
+}
+
+// parseLine reads the payload of a line that follows h.
+func parseLine(line []byte, h head) (Entry, error) {
 	var p payload
-	if err := json.Unmarshal(body, &p); err != nil {
-		return Entry{}, head{}, fmt.Errorf("payload: %w", err)
+	if err := json.Unmarshal(line[ledgerHeader:len(line)-1], &p); err != nil {
+		return Entry{}, fmt.Errorf("payload: %w", err)
 	}
-	if p.Number != after.number {
-		return Entry{}, head{}, fmt.Errorf("record has number %d", p.Number)
+	if p.Number == 1 && p.Type != entryStore {
+		return Entry{}, errors.New("the first record does not say whose ledger this is")
 	}
-	if after.number == 1 && p.Type != entryStore {
-		return Entry{}, head{}, errors.New("the first record does not say whose ledger this is")
-	}
-	return Entry{p.Number, p.Type, p.At, h.end, p}, after, nil
+	return Entry{p.Number, p.Type, p.At, h.end, p}, nil
 }

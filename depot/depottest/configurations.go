@@ -70,6 +70,13 @@ func (s *suite) configurations() {
 		s.stored(one)
 	}
 
+	s.configurationsRefused()
+	s.names("B", "b", "ä")
+	s.configurationsChanged(a, b, c)
+}
+
+// configurationsRefused tries to add what must not be added; "b" is taken.
+func (s *suite) configurationsRefused() {
 	taken := configuration(4)
 	taken.Name = "b"
 	s.wantError("taken name", s.d.AddConfiguration(s.ctx, taken), depot.ErrExists)
@@ -81,8 +88,11 @@ func (s *suite) configurations() {
 	taken = configuration(5)
 	taken.Revision = 2
 	s.wantError("revision 2", s.d.AddConfiguration(s.ctx, taken), depot.ErrInvalid)
-	s.names("B", "b", "ä")
+}
 
+// configurationsChanged renames b, resets its secret key, and looks at the
+// events of all that.
+func (s *suite) configurationsChanged(a, b, c depot.Configuration) {
 	changed := b.Clone()
 	Fill(&changed.Policy, 500)
 	changed.Revision, changed.Name = 2, "ä"

@@ -123,16 +123,20 @@ func addChallenge(b *cryptobyte.Builder, challenge Password) {
 	if challenge == "" {
 		return
 	}
-	tag := cbasn1.PrintableString
-	if strings.ContainsFunc(string(challenge), notPrintableString) {
-		tag = cbasn1.UTF8String
-	}
 	b.AddASN1(cbasn1.SEQUENCE, func(b *cryptobyte.Builder) {
 		b.AddASN1ObjectIdentifier(oidChallengePassword)
 		b.AddASN1(cbasn1.SET, func(b *cryptobyte.Builder) {
-			b.AddASN1(tag, func(b *cryptobyte.Builder) { b.AddBytes([]byte(challenge)) })
+			b.AddASN1(stringTag(string(challenge)), func(b *cryptobyte.Builder) { b.AddBytes([]byte(challenge)) })
 		})
 	})
+}
+
+// stringTag is PrintableString where it can be, else UTF8String.
+func stringTag(text string) cbasn1.Tag {
+	if strings.ContainsFunc(text, notPrintableString) {
+		return cbasn1.UTF8String
+	}
+	return cbasn1.PrintableString
 }
 
 func notPrintableString(r rune) bool {

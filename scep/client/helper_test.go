@@ -196,6 +196,7 @@ type response struct {
 	signer                                                     *x509.Certificate
 	key                                                        *rsa.PrivateKey
 	content                                                    []byte // instead of an envelope
+	textTag                                                    string // of the transactionID: "utf8" instead of "printable"
 	more                                                       []cms.Attribute
 	after                                                      func([]byte) []byte
 }
@@ -217,8 +218,12 @@ func (p *response) encode(t testing.TB) []byte {
 		{Type: scepOID(3), Value: text(t, p.status)},
 		{Type: scepOID(5), Value: marshal(t, p.senderNonce)},
 		{Type: scepOID(6), Value: marshal(t, p.recipientNonce)},
-		{Type: scepOID(7), Value: text(t, p.transactionID)},
 	}, p.more...)
+	if p.textTag == "utf8" {
+		attributes = append(attributes, cms.Attribute{Type: scepOID(7), Value: utf8(t, p.transactionID)})
+	} else {
+		attributes = append(attributes, cms.Attribute{Type: scepOID(7), Value: text(t, p.transactionID)})
+	}
 	if p.failInfo != "" {
 		attributes = append(attributes, cms.Attribute{Type: scepOID(4), Value: text(t, p.failInfo)})
 	}

@@ -154,7 +154,7 @@ func (r *Request) verify(signed *pkcs7.PKCS7, reply *Reply) (attributes, error) 
 func (r *Request) attributes(values attributes, reply *Reply) error {
 	text := func(oid asn1.ObjectIdentifier, name string) string {
 		value, printable := values.text(oid, cbasn1.PrintableString)
-		if !printable && value != "" {
+		if !printable && value != "" && stringTag(value) == cbasn1.PrintableString {
 			reply.deviate("RFC 8894 §3.2.1", "%s is not a PrintableString", name)
 		}
 		return value

@@ -141,6 +141,7 @@ func TestReadReplyNotesDeviations(t *testing.T) {
 			p.certificates = append(p.certificates, s.ca)
 		}, "2 certificates"},
 		"an envelope in PENDING": {func(_ *testing.T, p *response) { p.status, p.content = "3", []byte("x") }, "§3.3.2"},
+		"transactionID in UTF-8": {func(t *testing.T, p *response) { p.textTag = "utf8" }, "not a PrintableString"},
 		"failInfo in SUCCESS":    {func(_ *testing.T, p *response) { p.failInfo = "2" }, "§3.2.1.4"},
 		"no eContent in FAILURE": {func(_ *testing.T, p *response) {
 			p.status, p.failInfo, p.after = "2", "2", withoutContent

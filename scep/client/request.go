@@ -64,7 +64,8 @@ type Enrolment struct {
 	// Type is PKCSReq when empty.
 	Type MessageType
 	// TransactionID is, when empty, the SHA-1 of the public key in upper-case
-	// hex, as Apple writes it.
+	// hex, as Apple writes it. One with characters that a PrintableString
+	// cannot hold is sent as a UTF8String, as some clients do.
 	TransactionID string
 	// Signer and SignerKey sign the request: the old certificate at a
 	// renewal. Nil means a new self-signed certificate over Key with a random
@@ -149,9 +150,6 @@ func (e *Enrolment) complete(random io.Reader, now time.Time) (err error) {
 		if e.TransactionID, err = TransactionID(e.Key.Public()); err != nil {
 			return err
 		}
-	}
-	if strings.ContainsFunc(e.TransactionID, notPrintableString) {
-		return fmt.Errorf("transactionID %q has characters that a PrintableString must not have", e.TransactionID)
 	}
 	if e.Signer == nil {
 		e.SignerKey = e.Key
@@ -238,7 +236,7 @@ func (r *Request) write(random io.Reader, content []byte) error {
 		Content: envelope, Digest: r.Digest,
 		Attributes: []cms.Attribute{
 			{Type: oidMessageType, Value: encoded(cbasn1.PrintableString, []byte(r.Type))},
-			{Type: oidTransactionID, Value: encoded(cbasn1.PrintableString, []byte(r.TransactionID))},
+			{Type: oidTransactionID, Value: encoded(stringTag(r.TransactionID), []byte(r.TransactionID))},
 			{Type: oidSenderNonce, Value: encoded(cbasn1.OCTET_STRING, r.SenderNonce)},
 		},
 		Certificates: []*x509.Certificate{r.Signer}, Signer: r.Signer, Key: r.SignerKey,

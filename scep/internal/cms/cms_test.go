@@ -209,6 +209,9 @@ func TestEnvelopeErrors(t *testing.T) {
 	if _, err := cms.Envelope(rand.Reader, nil, cms.AES128CBC, &x509.Certificate{PublicKey: &ecdsa.PublicKey{}}); err == nil {
 		t.Error("encrypted to an EC key")
 	}
+	if _, err := cms.Envelope(rand.Reader, []byte("content"), cms.DESCBC, cert); err == nil {
+		t.Error("encrypted with DES")
+	}
 }
 
 func TestBundle(t *testing.T) {
@@ -265,6 +268,7 @@ func TestAlgorithms(t *testing.T) {
 		{cms.AES128CBC, "AES-128-CBC", 16, 16},
 		{cms.AES256CBC, "AES-256-CBC", 32, 16},
 		{cms.TripleDESCBC, "DES-EDE3-CBC", 24, 8},
+		{cms.DESCBC, "DES-CBC", 8, 8},
 	} {
 		c, ok := cms.CipherOf(test.cipher.OID())
 		if !ok || c != test.cipher || c.String() != test.name || c.KeyLen() != test.key || c.BlockLen() != test.block {
@@ -276,7 +280,7 @@ func TestAlgorithms(t *testing.T) {
 			}
 		}
 	}
-	for _, refused := range []asn1.ObjectIdentifier{{1, 3, 14, 3, 2, 7}, {2, 16, 840, 1, 101, 3, 4, 1, 22}, {2, 16, 840, 1, 101, 3, 4, 1, 6}} {
+	for _, refused := range []asn1.ObjectIdentifier{{1, 2, 840, 113549, 3, 2}, {2, 16, 840, 1, 101, 3, 4, 1, 22}, {2, 16, 840, 1, 101, 3, 4, 1, 6}} {
 		if c, ok := cms.CipherOf(refused); ok {
 			t.Errorf("%v is %v", refused, c)
 		}
