@@ -189,13 +189,14 @@ func (p *Report) histogramChart() chart {
 // shareChart is the share of messages that were answered within a time.
 func (p *Report) shareChart() chart {
 	c := chart{Title: "Share answered within"}
-	if len(p.cumulative) == 0 {
+	points := cumulative(p.Histogram)
+	if len(points) == 0 {
 		return c
 	}
-	x := scale{math.Max(1, p.cumulative[0].x), math.Max(2, p.cumulative[len(p.cumulative)-1].x), true}
+	x := scale{math.Max(1, points[0].x), math.Max(2, points[len(points)-1].x), true}
 	y := scale{0, 1, false}
 	c.XTicks = x.ticks(x.x, microsTick)
 	c.YTicks = y.ticks(y.y, func(v float64) string { return fmt.Sprintf("%.0f %%", 100*v) })
-	c.Lines = []line{{"p50", "share", y.polyline(p.cumulative, x)}}
+	c.Lines = []line{{"p50", "share", y.polyline(points, x)}}
 	return c
 }

@@ -35,8 +35,6 @@ type Report struct {
 
 	Timeline  []Slice `json:"timeline"`
 	Histogram []Bin   `json:"histogram"`
-
-	cumulative []point // for the page
 }
 
 // A Setting says what was sent and how.
@@ -129,7 +127,6 @@ func newReport(t *Target, r *Requests, o Options, begin time.Time, elapsed time.
 	report.Latency, report.Service = percentiles(latency), percentiles(service)
 	report.Timeline = timeline(results, elapsed)
 	report.Histogram = histogram(latency)
-	report.cumulative = cumulative(latency)
 	report.cost(u)
 	return report
 }

@@ -49,8 +49,8 @@ func timeline(results []result, elapsed time.Duration) []Slice {
 	return list
 }
 
-// binsPerDoubling makes bins that are about 19 % wide.
-const binsPerDoubling = 4
+// binsPerDoubling makes bins that are about 9 % wide.
+const binsPerDoubling = 8
 
 // histogram counts latencies in bins whose widths grow with the latency, from
 // the first that is used to the last.
@@ -86,18 +86,21 @@ func binOf(d time.Duration) int {
 // A point of a curve.
 type point struct{ x, y float64 }
 
-// cumulative returns the share of latencies (y) up to each value in
-// microseconds (x), thinned to some hundred points that keep both ends.
-func cumulative(d []time.Duration) []point {
-	sorted := slices.Sorted(slices.Values(d))
-	const most = 300
-	step := max(1, len(sorted)/most)
-	var points []point
-	for i := 0; i < len(sorted); i += step {
-		points = append(points, point{float64(sorted[i].Microseconds()), float64(i+1) / float64(len(sorted))})
+// cumulative returns the share of latencies (y) below each bound of the
+// histogram in microseconds (x).
+func cumulative(bins []Bin) []point {
+	total := 0
+	for _, b := range bins {
+		total += b.Count
 	}
-	if n := len(sorted); n > 0 {
-		points = append(points, point{float64(sorted[n-1].Microseconds()), 1})
+	if total == 0 {
+		return nil
+	}
+	points := []point{{float64(bins[0].FromUS), 0}}
+	below := 0
+	for _, b := range bins {
+		below += b.Count
+		points = append(points, point{float64(b.ToUS), float64(below) / float64(total)})
 	}
 	return points
 }

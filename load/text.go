@@ -12,26 +12,26 @@ func (p *Report) WriteText(w io.Writer) error {
 	var b strings.Builder
 	t := p.Target
 	fmt.Fprintf(&b, "%s by %s, %s\n", t.URL, t.Method, t.pace())
-	fmt.Fprintf(&b, "messages    %d (%d to warm up), %d keys of %d bits, %s, %s\n", p.Requests, t.WarmUp, t.Keys, t.KeyBits, t.Cipher, t.Digest)
+	fmt.Fprintf(&b, "messages     %d (%d to warm up), %d keys of %d bits, %s, %s\n", p.Requests, t.WarmUp, t.Keys, t.KeyBits, t.Cipher, t.Digest)
 	fmt.Fprintf(&b, "certificates %d in %s: %.1f a second\n", p.OK, micros(p.ElapsedUS), p.RatePerSecond)
 	if p.OK > 0 {
-		fmt.Fprintf(&b, "latency     %s\n", p.Latency)
+		fmt.Fprintf(&b, "latency      %s\n", p.Latency)
 		if t.Mode == "open" {
-			fmt.Fprintf(&b, "service     %s\n", p.Service)
+			fmt.Fprintf(&b, "service      %s\n", p.Service)
 		}
 	}
-	fmt.Fprintf(&b, "verified    %d replies completely\n", p.Verified)
+	fmt.Fprintf(&b, "verified     %d replies completely\n", p.Verified)
 	if p.Generator.CPUPerRequestUS > 0 {
-		fmt.Fprintf(&b, "generator   %s CPU a request\n", micros(p.Generator.CPUPerRequestUS))
+		fmt.Fprintf(&b, "generator    %s CPU a request\n", micros(p.Generator.CPUPerRequestUS))
 	}
 	if s := p.Server; s != nil {
-		fmt.Fprintf(&b, "server      %s CPU a request, peak memory %s, anonymous %s (process %d)\n",
+		fmt.Fprintf(&b, "server       %s CPU a request, peak memory %s, anonymous %s (process %d)\n",
 			micros(s.CPUPerRequestUS), mebibytes(s.PeakRSS), mebibytes(s.PeakAnonymous), s.PID)
 	}
 	for _, d := range p.Deviations {
-		fmt.Fprintf(&b, "deviation   %d × %s\n", d.Count, d.Rule)
+		fmt.Fprintf(&b, "deviation    %d × %s\n", d.Count, d.Rule)
 	}
-	fmt.Fprintf(&b, "failures    %d\n", p.Failed)
+	fmt.Fprintf(&b, "failures     %d\n", p.Failed)
 	for _, f := range p.Failures {
 		fmt.Fprintf(&b, "  %s\n", f)
 	}
