@@ -1,5 +1,7 @@
 package bench
 
+//lint:file-ignore SA1019 SCEP's key transport is PKCS #1 v1.5 encryption (RFC 8894 section 3.1)
+
 import (
 	"bytes"
 	"context"
