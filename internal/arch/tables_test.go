@@ -46,6 +46,7 @@ var arrows = map[string][]string{
 	"internal/arch":         {},
 	"test/bench":            {},
 	"test/clients":          {"test/internal/program", "test/internal/shown"},
+	"test/compare":          {"depot", "depot/bolt"},
 	"test/crash":            {"test/internal/program"},
 	"test/readme":           {"test/internal/program", "test/internal/shown"},
 	"test/internal/program": {},
@@ -92,7 +93,7 @@ var homes = map[string][]string{
 // scep knows no HTTP and nobody decides anything by the shell.
 var secluded = map[string][]string{
 	"net/http": {"cmd/understudy", "cmd/understudy/internal/api", "load", "scep/client", "server", "test/internal/program"},
-	"os/exec":  {"test/internal/program"},
+	"os/exec":  {"test/compare", "test/internal/program"},
 	"unsafe":   {},
 }
 
