@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 
 	"go.etcd.io/bbolt"
@@ -17,10 +18,14 @@ import (
 // certificates takes many.
 const quickCheck = 64 << 20
 
-// checkDatabase looks at every page before anything else is read.
-func (d *Depot) checkDatabase(closedInOrder bool, quick int64) error {
-	path := d.db.Path()
+// checkDatabase looks at every page before bbolt does more than map the file:
+// opened for reading it takes the lock, chooses between the two metas and looks
+// no further.
+func (d *Depot) checkDatabase(path string, closedInOrder bool, quick int64) error {
 	info, err := os.Stat(path)
+	if errors.Is(err, fs.ErrNotExist) || err == nil && info.Size() == 0 {
+		return nil // a new store
+	}
 	if err != nil {
 		return fmt.Errorf("open store: %w", err)
 	}
@@ -30,12 +35,17 @@ func (d *Depot) checkDatabase(closedInOrder bool, quick int64) error {
 		}
 		d.log.Info("store was not closed in order and is looked through", "path", path)
 	}
+	db, err := d.openDatabase(path, &bbolt.Options{ReadOnly: true})
+	if err != nil {
+		return err
+	}
+	defer db.Close()
 	var transaction int
-	err = d.db.View(func(tx *bbolt.Tx) error { transaction = tx.ID(); return nil })
+	err = db.View(func(tx *bbolt.Tx) error { transaction = tx.ID(); return nil })
 	if err != nil {
 		return fmt.Errorf("open store: %w", err)
 	}
-	if err := checkPages(path, d.db.Info().PageSize, uint64(transaction)); err != nil {
+	if err := checkPages(path, db.Info().PageSize, uint64(transaction)); err != nil {
 		return &damageError{path, err}
 	}
 	return nil

@@ -3,7 +3,10 @@ package bolt_test
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"errors"
+	"fmt"
+	"hash/crc32"
 	"os"
 	"path/filepath"
 	"strings"
@@ -139,6 +142,46 @@ func TestVerifyLedger(t *testing.T) {
 	}
 }
 
+// forge writes a ledger anew by the rules of its format, with other payloads.
+func forge(ledger []byte, edit func(n int, payload []byte) []byte) []byte {
+	var forged []byte
+	var last [32]byte
+	for i, line := range lines(ledger) {
+		payload := edit(i+1, line[83:len(line)-1])
+		last = sha256.Sum256(append(last[:], payload...))
+		length := fmt.Sprintf("%08x ", len(payload))
+		rest := fmt.Sprintf(" %x %s", last, payload)
+		sum := crc32.Checksum([]byte(length+rest), crc32.MakeTable(crc32.Castagnoli))
+		forged = fmt.Appendf(forged, "%s%08x%s\n", length, sum, rest)
+	}
+	return forged
+}
+
+// A record that was written anew with its checksum and its hash still does not
+// fit the one behind it; a ledger that was forged as a whole fits itself, and
+// only the database can tell.
+func TestForgedLedger(t *testing.T) {
+	dir := closed(t, 5)
+	ledger := read(t, dir, "ledger")
+	same := forge(ledger, func(_ int, payload []byte) []byte { return payload })
+	if !bytes.Equal(same, ledger) {
+		t.Fatal("the format is not the one that is written down")
+	}
+	forged := forge(ledger, func(_ int, payload []byte) []byte {
+		return bytes.ReplaceAll(payload, []byte("device 2"), []byte("device 7"))
+	})
+	mixed := lines(bytes.Clone(ledger))
+	mixed[3] = lines(forged)[3]
+	write(t, join(mixed), dir, "ledger")
+	refuses(t, dir, "ledger", "record 5")
+	var damaged *bolt.LedgerError
+	if _, err := bolt.VerifyLedger(filepath.Join(dir, "ledger")); !errors.As(err, &damaged) || damaged.Number != 5 {
+		t.Errorf("VerifyLedger of one forged record: %v", err)
+	}
+	write(t, forged, dir, "ledger")
+	refuses(t, dir, "ledger", "disagree")
+}
+
 // disk is a ledger's disk that can be made to fail.
 type disk struct {
 	mu   sync.Mutex
@@ -194,6 +237,10 @@ func TestLedgerFull(t *testing.T) {
 			if err := d.AddConfiguration(ctx, depot.Configuration{ID: "rac0", Name: "a", Revision: 1}); !errors.Is(err, depot.ErrUnavailable) {
 				t.Errorf("AddConfiguration: %v", err)
 			}
+			// Nothing more goes into the database while the ledger is behind.
+			if _, err := d.Commit(ctx, depottest.Issuance(20)); !errors.Is(err, depot.ErrUnavailable) {
+				t.Errorf("Commit: %v", err)
+			}
 			unseen(t, d, last)
 			if err := d.Ready(ctx); !errors.Is(err, depot.ErrUnavailable) {
 				t.Errorf("Ready: %v", err)
@@ -215,6 +262,9 @@ func TestLedgerFull(t *testing.T) {
 			}
 			if err := d.Ready(ctx); err != nil {
 				t.Errorf("Ready: %v", err)
+			}
+			if _, err := d.Identity(ctx, depottest.Issuance(20).Identity.CertificateSerial); !errors.Is(err, depot.ErrNotFound) {
+				t.Errorf("what came while the ledger was behind: %v", err)
 			}
 			if _, err := d.Commit(ctx, last); !errors.Is(err, depot.ErrTransactionConflict) {
 				t.Errorf("Commit again: %v", err)

@@ -78,14 +78,15 @@ func (d *Depot) open(o Options) (err error) {
 	if pid, err = d.fileSize(pidFile); err != nil {
 		return err
 	}
-	if err := d.openDatabase(path); err != nil {
+	if err := d.checkDatabase(path, pid < 0, o.quickCheck); err != nil {
+		return err
+	}
+	options := &bbolt.Options{FreelistType: bbolt.FreelistMapType, NoStatistics: true}
+	if d.db, err = d.openDatabase(path, options); err != nil {
 		return err
 	}
 	if err := os.WriteFile(filepath.Join(d.dir, pidFile), []byte(strconv.Itoa(os.Getpid())+"\n"), 0o600); err != nil {
 		return fmt.Errorf("write pid file: %w", err)
-	}
-	if err := d.checkDatabase(pid < 0, o.quickCheck); err != nil {
-		return err
 	}
 	if err := d.initialise(o); err != nil {
 		return err
@@ -162,20 +163,18 @@ func (d *Depot) fileSize(name string) (int64, error) {
 	return info.Size(), nil
 }
 
-func (d *Depot) openDatabase(path string) error {
-	db, err := bbolt.Open(path, 0o600, &bbolt.Options{
-		Timeout:      time.Second,
-		FreelistType: bbolt.FreelistMapType,
-		NoStatistics: true,
-	})
+// openDatabase opens the database and says who has it when that is why it
+// cannot.
+func (d *Depot) openDatabase(path string, options *bbolt.Options) (*bbolt.DB, error) {
+	options.Timeout = time.Second
+	db, err := bbolt.Open(path, 0o600, options)
 	switch {
 	case errors.Is(err, berrors.ErrTimeout):
-		return fmt.Errorf("store %s is in use by %s; stop that one first", d.dir, d.holder())
+		return nil, fmt.Errorf("store %s is in use by %s; stop that one first", d.dir, d.holder())
 	case err != nil:
-		return fmt.Errorf("database %s cannot be opened (%w); restore a backup, or make it anew from its ledger with `understudy rebuild`", path, err)
+		return nil, fmt.Errorf("database %s cannot be opened (%w); restore a backup, or make it anew from its ledger with `understudy rebuild`", path, err)
 	}
-	d.db = db
-	return nil
+	return db, nil
 }
 
 // holder names the process that has the store open.

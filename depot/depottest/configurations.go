@@ -148,6 +148,9 @@ func (s *suite) configurationRemoved() {
 	s.stored(gone) // can be read, for the certificates that it issued
 	s.names("name 2")
 	events := s.happened(0)
+	if len(events) != 3 {
+		s.Fatalf("%d events, want 3", len(events))
+	}
 	s.equal("event", events[len(events)-1].At, utc(gone.RemovedAt))
 
 	back := c.Clone()

@@ -351,8 +351,10 @@ func (s *suite) callerKeepsArguments() {
 func (s *suite) endedContext() {
 	ended, cancel := context.WithCancel(s.ctx)
 	cancel()
-	_, err := s.d.Commit(ended, Issuance(1))
-	s.wantError("Commit", err, context.Canceled)
+	for n := range 10 { // a depot that leaves it to chance is seen
+		_, err := s.d.Commit(ended, Issuance(n))
+		s.wantError("Commit", err, context.Canceled)
+	}
 	s.wantError("AddConfiguration", s.d.AddConfiguration(ended, configuration(1)), context.Canceled)
 	s.nothingButEvents(0)
 	s.commit(Issuance(1))
