@@ -41,3 +41,17 @@ func (f *failingFile) Truncate(size int64) error {
 	}
 	return f.file.Truncate(size)
 }
+
+// UnsyncedLedger lets the ledger lie in the page cache, and Unsync the
+// database: what is left is the price of everything but durability.
+func UnsyncedLedger(o Options) Options {
+	o.wrapLedger = func(f file) file { return unsyncedFile{f} }
+	return o
+}
+
+// Unsync is for a store that nothing was committed to yet.
+func Unsync(d *Depot) { d.db.NoSync = true }
+
+type unsyncedFile struct{ file }
+
+func (unsyncedFile) Sync() error { return nil }
