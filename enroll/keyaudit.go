@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"understudy.example/understudy/ca"
 	"understudy.example/understudy/depot"
@@ -14,6 +15,9 @@ import (
 // maxUnaudited bounds the certificates that wait for their key to be audited,
 // about 1.5 KiB each.
 const maxUnaudited = 4096
+
+// quiet is how long no enrolment must have ended before keys are audited.
+const quiet = 250 * time.Millisecond
 
 // KeyAuditor looks at the keys of new certificates with the checks that cost
 // more than a whole enrolment (primality, perfect square, Fermat), and reports
@@ -41,9 +45,34 @@ func (a *KeyAuditor) Run(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-a.woken:
+			a.settle(ctx)
 			a.drain(ctx)
 		}
 	}
+}
+
+// settle waits until no enrolment has ended for the time of quiet: the next one
+// of a busy client would find the core taken by an audit, which costs as much
+// as the enrolment. When many wait already, every gap is good enough.
+func (a *KeyAuditor) settle(ctx context.Context) {
+	timer := time.NewTimer(quiet)
+	defer timer.Stop()
+	for !a.crowded() {
+		select {
+		case <-ctx.Done():
+			return
+		case <-timer.C:
+			return
+		case <-a.woken:
+			timer.Reset(quiet)
+		}
+	}
+}
+
+func (a *KeyAuditor) crowded() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return len(a.waiting) >= maxUnaudited/4
 }
 
 // drain audits what waits, until an enrolment arrives.

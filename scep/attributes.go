@@ -6,7 +6,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/smallstep/pkcs7"
+	"golang.org/x/crypto/cryptobyte"
 
 	"understudy.example/understudy/refusal"
 	"understudy.example/understudy/scep/internal/cms"
@@ -44,20 +44,21 @@ type attributes struct {
 	badTime       bool // there is a signingTime, but it is no time
 	contentIsData bool // there is a contentType, and it is id-data
 	hasDigest     bool
+	digest        []byte
 	repeated      string // the name of an attribute that is there twice, or has not exactly one value
 }
 
-// readAttributes reads the signed attributes of the first SignerInfo. It is an
+// readAttributes reads the signed attributes. It is an
 // error when there is no transactionID that a reply could echo.
-func readAttributes(p7 *pkcs7.PKCS7) (attributes, error) {
+func readAttributes(all []attribute) (attributes, error) {
 	var a attributes
 	seen := make(map[string]bool, 8)
-	for _, attribute := range p7.Signers[0].AuthenticatedAttributes {
-		name := attributeName(attribute.Type)
+	for _, attribute := range all {
+		name := attributeName(attribute.oid)
 		if name == "" {
 			continue
 		}
-		value, ok := onlyValue(attribute.Value)
+		value, ok := onlyValue(attribute.values)
 		if !ok || seen[name] {
 			a.repeated = name
 		}
@@ -101,15 +102,14 @@ func attributeName(oid asn1.ObjectIdentifier) string {
 // onlyValue returns the first value of a SET OF, and whether it is the only
 // one.
 func onlyValue(set asn1.RawValue) (asn1.RawValue, bool) {
-	var value asn1.RawValue
 	if set.Class != asn1.ClassUniversal || set.Tag != asn1.TagSet {
-		return value, false
-	}
-	rest, err := asn1.Unmarshal(set.Bytes, &value)
-	if err != nil {
 		return asn1.RawValue{}, false
 	}
-	return value, len(rest) == 0
+	rest, value := cryptobyte.String(set.Bytes), cryptobyte.String(nil)
+	if !readElement(&rest, &value) {
+		return asn1.RawValue{}, false
+	}
+	return rawValue(value), rest.Empty()
 }
 
 func (a *attributes) set(name string, v asn1.RawValue) {
@@ -119,7 +119,9 @@ func (a *attributes) set(name string, v asn1.RawValue) {
 		_, err := asn1.Unmarshal(v.FullBytes, &oid)
 		a.contentIsData = err == nil && oid.Equal(cms.OIDData)
 	case "messageDigest":
-		a.hasDigest = isPrimitive(v, asn1.TagOctetString)
+		if a.hasDigest = isPrimitive(v, asn1.TagOctetString); a.hasDigest {
+			a.digest = v.Bytes
+		}
 	case "signingTime":
 		_, err := asn1.Unmarshal(v.FullBytes, &a.signingTime)
 		a.badTime = err != nil

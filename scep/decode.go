@@ -3,13 +3,11 @@ package scep
 import (
 	"bytes"
 	"crypto"
+	"crypto/rsa"
 	"crypto/sha256"
 	"crypto/x509"
-	"errors"
 	"slices"
 	"time"
-
-	"github.com/smallstep/pkcs7"
 
 	"understudy.example/understudy/refusal"
 	"understudy.example/understudy/scep/internal/cms"
@@ -58,18 +56,19 @@ func decode(der []byte, o Options) (*Message, error) {
 	if err != nil {
 		return nil, err
 	}
-	p7, err := parse(der)
+	info, err := readSignerInfo(outer.signers)
 	if err != nil {
 		return nil, err
 	}
-	if len(p7.Signers) == 0 {
-		return nil, refusal.New(refusal.BadMessage, "SignerInfo is malformed")
-	}
-	signer, err := findSigner(p7)
+	certificates, err := readCertificates(outer.certificates, der)
 	if err != nil {
 		return nil, err
 	}
-	a, err := readAttributes(p7)
+	signer, err := findSigner(info, certificates)
+	if err != nil {
+		return nil, err
+	}
+	a, err := readAttributes(info.attributes)
 	if err != nil {
 		return nil, err
 	}
@@ -84,10 +83,10 @@ func decode(der []byte, o Options) (*Message, error) {
 		content:       outer.content,
 	}
 	// From here on a signed FAILURE is possible.
-	if err := checkKeys(signer, p7.Certificates, o.KeySizes); err != nil {
+	if err := checkKeys(signer, certificates, o.KeySizes); err != nil {
 		return m, err
 	}
-	digest, err := signatureDigest(p7, o.AllowSHA1)
+	digest, err := signatureDigest(info, o.AllowSHA1)
 	if err != nil {
 		return m, err
 	}
@@ -98,42 +97,29 @@ func decode(der []byte, o Options) (*Message, error) {
 	if err := a.check(); err != nil {
 		return m, err
 	}
-	if err := verify(p7, signer); err != nil {
+	key, ok := signer.PublicKey.(*rsa.PublicKey) // as checkKeys demands
+	if !ok {
+		return m, unsupported("", "signer key is %T, not RSA", signer.PublicKey)
+	}
+	if err := info.verify(key, digest, outer.content, a.digest); err != nil {
 		return m, err
 	}
 	return m, m.judge(a, o)
 }
 
-// parse calls the library, which has certificates of Windows clients read by an
-// older parser: their critical authorityKeyIdentifier is an error to
-// crypto/x509 since Go 1.23. The library has one switch for the whole process;
-// turning it on again each time costs nothing and needs no initialisation.
-func parse(der []byte) (*pkcs7.PKCS7, error) {
-	pkcs7.SetFallbackLegacyX509CertificateParserEnabled(true)
-	p7, err := pkcs7.Parse(der)
-	if err != nil {
-		return nil, refusal.New(refusal.BadMessage, "parse message: %s", brief(err))
-	}
-	return p7, nil
-}
-
-// findSigner returns the certificate that the first SignerInfo names. Two
+// findSigner returns the certificate that a SignerInfo names. Two
 // certificates with the same issuer and certificate serial are refused: which
 // of them is meant would be a matter of opinion.
-func findSigner(p7 *pkcs7.PKCS7) (*x509.Certificate, error) {
-	for i, c := range p7.Certificates {
-		for _, d := range p7.Certificates[:i] {
+func findSigner(info signerInfo, certificates []*x509.Certificate) (*x509.Certificate, error) {
+	for i, c := range certificates {
+		for _, d := range certificates[:i] {
 			if bytes.Equal(c.RawIssuer, d.RawIssuer) && c.SerialNumber.Cmp(d.SerialNumber) == 0 {
 				return nil, refusal.New(refusal.BadMessage, "two certificates have the same issuer and serial number")
 			}
 		}
 	}
-	id := p7.Signers[0].IssuerAndSerialNumber
-	if id.SerialNumber == nil {
-		return nil, refusal.New(refusal.BadMessage, "SignerInfo names no certificate")
-	}
-	for _, c := range p7.Certificates {
-		if bytes.Equal(c.RawIssuer, id.IssuerName.FullBytes) && c.SerialNumber.Cmp(id.SerialNumber) == 0 {
+	for _, c := range certificates {
+		if bytes.Equal(c.RawIssuer, info.issuer) && c.SerialNumber.Cmp(info.serial) == 0 {
 			return c, nil
 		}
 	}
@@ -142,45 +128,21 @@ func findSigner(p7 *pkcs7.PKCS7) (*x509.Certificate, error) {
 
 // signatureDigest returns the digest of the message, if it and the signature
 // algorithm are allowed.
-func signatureDigest(p7 *pkcs7.PKCS7, allowSHA1 bool) (crypto.Hash, error) {
-	s := p7.Signers[0]
-	digest, ok := cms.DigestOf(s.DigestAlgorithm.Algorithm)
+func signatureDigest(s signerInfo, allowSHA1 bool) (crypto.Hash, error) {
+	digest, ok := cms.DigestOf(s.digest)
 	if !ok || digest == crypto.SHA1 && !allowSHA1 {
-		name := algorithmName(s.DigestAlgorithm.Algorithm)
+		name := algorithmName(s.digest)
 		return 0, unsupported("digest "+name+" is not supported", "message digest is %s", name)
 	}
-	of, ok := rsaSignature(s.DigestEncryptionAlgorithm.Algorithm)
+	of, ok := rsaSignature(s.algorithm)
 	if !ok {
-		name := algorithmName(s.DigestEncryptionAlgorithm.Algorithm)
+		name := algorithmName(s.algorithm)
 		return 0, unsupported("signature algorithm "+name+" is not supported", "signature algorithm is %s", name)
 	}
 	if of != 0 && of != digest {
 		return 0, refusal.New(refusal.BadMessage, "signature algorithm and digest algorithm do not agree")
 	}
 	return digest, nil
-}
-
-// verify checks the messageDigest and the signature. The library compares the
-// signingTime with the signer certificate's validity before it looks at the
-// signature. That judgement is made here, afterwards, so the library gets a
-// copy of the certificate that is valid at any time.
-func verify(p7 *pkcs7.PKCS7, signer *x509.Certificate) error {
-	timeless := *signer
-	timeless.NotBefore = time.Date(-1, 1, 1, 0, 0, 0, 0, time.UTC)
-	timeless.NotAfter = time.Date(10000, 1, 1, 0, 0, 0, 0, time.UTC)
-	all := p7.Certificates
-	p7.Certificates = []*x509.Certificate{&timeless}
-	err := p7.Verify()
-	p7.Certificates = all
-	var mismatch *pkcs7.MessageDigestMismatchError
-	switch {
-	case err == nil:
-		return nil
-	case errors.As(err, &mismatch):
-		return refusal.New(refusal.BadMessage, "messageDigest is not that of the content")
-	default:
-		return refusal.New(refusal.BadMessage, "signature is wrong")
-	}
 }
 
 // judge decides on what a genuine message says.

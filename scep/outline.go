@@ -15,13 +15,15 @@ const (
 	context1 = cbasn1.Tag(0x81 | 0x20) // [1], constructed
 )
 
-// An outline is the part of a SignedData that the library does not show or
-// does not check.
+// An outline is a SignedData, down to the certificates and SignerInfos, which
+// are not read yet.
 type outline struct {
 	contentIsData bool
 	hasContent    bool
 	content       []byte
-	signerInfos   int
+	certificates  []byte            // DER, one after the other
+	signers       cryptobyte.String // the SignerInfos
+	signerInfos   int               // their number
 }
 
 // readOutline reads a ContentInfo with a SignedData (RFC 5652 §3, §5.1) and
@@ -38,13 +40,13 @@ func readOutline(der []byte) (outline, error) {
 	if !contentType.Equal(cms.OIDSignedData) {
 		return o, refusal.New(refusal.BadMessage, "message is no SignedData")
 	}
-	var encap, certificates, signerInfos cryptobyte.String
+	var digests, encap, certificates, signerInfos cryptobyte.String
 	var eContentType asn1.ObjectIdentifier
 	var hasCertificates bool
 	if !info.ReadASN1(&explicit, context0) || !info.Empty() ||
 		!explicit.ReadASN1(&signedData, cbasn1.SEQUENCE) || !explicit.Empty() ||
 		!signedData.SkipASN1(cbasn1.INTEGER) ||
-		!signedData.SkipASN1(cbasn1.SET) ||
+		!signedData.ReadASN1(&digests, cbasn1.SET) || !areAlgorithms(digests) ||
 		!signedData.ReadASN1(&encap, cbasn1.SEQUENCE) ||
 		!encap.ReadASN1ObjectIdentifier(&eContentType) ||
 		!signedData.ReadOptionalASN1(&certificates, &hasCertificates, context0) ||
@@ -64,7 +66,7 @@ func readOutline(der []byte) (outline, error) {
 		eContent.ReadASN1(&content, cbasn1.OCTET_STRING) && eContent.Empty()
 	o.content = content
 	o.contentIsData = eContentType.Equal(cms.OIDData)
-	o.signerInfos = n
+	o.certificates, o.signers, o.signerInfos = certificates, signerInfos, n
 	return o, nil
 }
 
@@ -80,6 +82,19 @@ func (o outline) check() error {
 	default:
 		return nil
 	}
+}
+
+// areAlgorithms says that s holds AlgorithmIdentifiers. Which ones does not
+// matter: the SignerInfo says what is used.
+func areAlgorithms(s cryptobyte.String) bool {
+	for !s.Empty() {
+		var one cryptobyte.String
+		var oid asn1.ObjectIdentifier
+		if !s.ReadASN1(&one, cbasn1.SEQUENCE) || !one.ReadASN1ObjectIdentifier(&oid) {
+			return false
+		}
+	}
+	return true
 }
 
 // count returns the number of elements in s, or false if it is malformed.

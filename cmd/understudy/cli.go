@@ -32,6 +32,7 @@ type cli struct {
 	Rebuild rebuildCmd `cmd:"" help:"Make the database anew from its ledger."`
 	Audit   auditCmd   `cmd:"" help:"The ledger, in which every record vouches for those before it."`
 	Mac     macCmd     `cmd:"" help:"Act as a Mac."`
+	Load    loadCmd    `cmd:"" help:"Put any SCEP server under load and measure it."`
 	Setting settingCmd `cmd:"" name:"settings" help:"Show every setting and where its value comes from."`
 	Version versionCmd `cmd:"" help:"Show the version."`
 }

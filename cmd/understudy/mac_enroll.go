@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"crypto"
 	"crypto/rsa"
 	"crypto/tls"
 	"crypto/x509"
@@ -13,7 +12,6 @@ import (
 	"strings"
 	"time"
 
-	"understudy.example/understudy/cmd/understudy/internal/setting"
 	"understudy.example/understudy/cmd/understudy/internal/subject"
 	"understudy.example/understudy/scep/client"
 )
@@ -110,19 +108,28 @@ func (c *macEnrollCmd) client() (*client.Client, error) {
 	if c.TLSRoot == "" {
 		return scep, nil
 	}
-	text, err := os.ReadFile(c.TLSRoot)
+	trust, err := tlsTrust(c.TLSRoot)
+	if err != nil {
+		return nil, err
+	}
+	scep.HTTPClient = &http.Client{Transport: &http.Transport{
+		Proxy:           http.ProxyFromEnvironment,
+		TLSClientConfig: trust,
+	}}
+	return scep, nil
+}
+
+// tlsTrust returns how https is spoken with a server whose roots are in a file.
+func tlsTrust(path string) (*tls.Config, error) {
+	text, err := os.ReadFile(path)
 	if err != nil {
 		return nil, usagef("--tls-root: %w", err)
 	}
 	roots := x509.NewCertPool()
 	if !roots.AppendCertsFromPEM(text) {
-		return nil, usagef("--tls-root %s holds no certificate in PEM", c.TLSRoot)
+		return nil, usagef("--tls-root %s holds no certificate in PEM", path)
 	}
-	scep.HTTPClient = &http.Client{Transport: &http.Transport{
-		Proxy:           http.ProxyFromEnvironment,
-		TLSClientConfig: &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: roots},
-	}}
-	return scep, nil
+	return &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: roots}, nil
 }
 
 // enrolment returns what is asked for, still without a key.
@@ -131,33 +138,17 @@ func (c *macEnrollCmd) enrolment(a *app) (client.Enrolment, error) {
 	if err != nil {
 		return client.Enrolment{}, &exitError{code: exitUsage, err: err}
 	}
-	secret, err := c.challenge(a)
+	secret, err := challengeOf(a, c.ChallengeFile, c.Challenge)
 	if err != nil {
 		return client.Enrolment{}, err
 	}
 	return client.Enrolment{
 		RawSubject: name,
 		Challenge:  client.Password(secret),
-		Cipher: map[string]client.Cipher{
-			"aes128": client.AES128CBC, "aes256": client.AES256CBC, "3des": client.TripleDESCBC,
-		}[c.Cipher],
-		Digest: map[string]crypto.Hash{
-			"sha1": crypto.SHA1, "sha256": crypto.SHA256, "sha384": crypto.SHA384, "sha512": crypto.SHA512,
-		}[c.Digest],
-		Poll: client.Poll{Interval: time.Duration(c.PollInterval), MaxTime: time.Duration(c.PollTimeout)},
+		Cipher:     ciphers[c.Cipher],
+		Digest:     digests[c.Digest],
+		Poll:       client.Poll{Interval: time.Duration(c.PollInterval), MaxTime: time.Duration(c.PollTimeout)},
 	}, nil
-}
-
-// challenge returns the challenge; a request without one is possible.
-func (c *macEnrollCmd) challenge(a *app) (string, error) {
-	switch {
-	case c.ChallengeFile == "":
-		return c.Challenge, nil
-	case c.Challenge == "" || a.given["challenge-file"] && !a.given["challenge"]:
-		return a.readSecret(c.ChallengeFile)
-	default:
-		return "", usagef("the challenge is given twice: keep one of --challenge-file, --challenge and %s", setting.Variable("challenge"))
-	}
 }
 
 // finish keeps and prints what came of it.

@@ -29,6 +29,22 @@ func BenchmarkCommit(b *testing.B) {
 	}
 }
 
+// BenchmarkCommitUnsynced is BenchmarkCommit without the disk: the difference
+// is the price of durability.
+func BenchmarkCommitUnsynced(b *testing.B) {
+	for _, writers := range []int{1, 8, 32} {
+		b.Run(fmt.Sprintf("writers=%d", writers), func(b *testing.B) {
+			d, err := bolt.Open(filepath.Join(b.TempDir(), "store"), bolt.UnsyncedLedger(options()))
+			if err != nil {
+				b.Fatal(err)
+			}
+			b.Cleanup(func() { d.Close() })
+			bolt.Unsync(d)
+			benchmarkCommit(b, d, writers, 0)
+		})
+	}
+}
+
 // BenchmarkCommitStored measures them with that many certificates stored
 // already.
 func BenchmarkCommitStored(b *testing.B) {

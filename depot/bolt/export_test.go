@@ -58,3 +58,17 @@ const Format = format
 
 // Released is how many upgrades there are between released formats.
 func Released() int { return len(upgrades()) }
+
+// UnsyncedLedger lets the ledger lie in the page cache, and Unsync the
+// database: what is left is the price of everything but durability.
+func UnsyncedLedger(o Options) Options {
+	o.wrapLedger = func(f file) file { return unsyncedFile{f} }
+	return o
+}
+
+// Unsync is for a store that nothing was committed to yet.
+func Unsync(d *Depot) { d.db.NoSync = true }
+
+type unsyncedFile struct{ file }
+
+func (unsyncedFile) Sync() error { return nil }

@@ -31,6 +31,9 @@ var arrows = map[string][]string{
 	"enroll":        {"ca", "challenge", "clock", "configuration", "depot", "device", "refusal", "scep"},
 	"server":        {"ca", "challenge", "clock", "configuration", "depot", "device", "enroll", "refusal", "scep"},
 
+	// What puts servers to the test, ours or another.
+	"load": {"scep/client"},
+
 	// The program.
 	"cmd/understudy":                  {anything},
 	"cmd/understudy/internal/api":     {},
@@ -45,6 +48,7 @@ var arrows = map[string][]string{
 	"internal/arch":         {},
 	"test/bench":            {},
 	"test/clients":          {"test/internal/program", "test/internal/shown"},
+	"test/compare":          {"depot", "depot/bolt"},
 	"test/crash":            {"test/internal/program"},
 	"test/readme":           {"test/internal/program", "test/internal/shown"},
 	"test/internal/program": {},
@@ -79,6 +83,9 @@ var homes = map[string][]string{
 	"golang.org/x/time/rate":              {"server"},
 	"golang.org/x/net/netutil":            {"server"},
 
+	// The machine.
+	"golang.org/x/sys": {"load"},
+
 	// The command line.
 	"github.com/alecthomas/kong": {"cmd/understudy", "cmd/understudy/internal/setting"},
 	"go.yaml.in/yaml/v3":         {"cmd/understudy/internal/setting"},
@@ -87,8 +94,8 @@ var homes = map[string][]string{
 // secluded are packages of the standard library that few may import, so that
 // scep knows no HTTP and nobody decides anything by the shell.
 var secluded = map[string][]string{
-	"net/http": {"cmd/understudy", "cmd/understudy/internal/api", "scep/client", "server", "test/internal/program"},
-	"os/exec":  {"test/internal/program"},
+	"net/http": {"cmd/understudy", "cmd/understudy/internal/api", "load", "scep/client", "server", "test/internal/program"},
+	"os/exec":  {"test/compare", "test/internal/program"},
 	"unsafe":   {},
 }
 

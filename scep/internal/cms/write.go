@@ -61,7 +61,8 @@ func Sign(random io.Reader, s SignedData) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("sign CMS: %w", err)
 	}
-	return contentInfo(OIDSignedData, func(b *cryptobyte.Builder) {
+	size := len(s.Content) + len(attributes) + len(signature) + sizeOf(s.Certificates)
+	return contentInfo(OIDSignedData, size, func(b *cryptobyte.Builder) {
 		b.AddASN1Int64(1)
 		b.AddASN1(cbasn1.SET, func(b *cryptobyte.Builder) { addAlgorithm(b, DigestOID(s.Digest)) })
 		b.AddASN1(cbasn1.SEQUENCE, func(b *cryptobyte.Builder) {
@@ -144,7 +145,7 @@ func Envelope(random io.Reader, content []byte, c Cipher, recipient *x509.Certif
 	if err != nil {
 		return nil, err
 	}
-	return contentInfo(OIDEnvelopedData, func(b *cryptobyte.Builder) {
+	return contentInfo(OIDEnvelopedData, len(ciphertext)+len(encryptedKey), func(b *cryptobyte.Builder) {
 		b.AddASN1Int64(0)
 		b.AddASN1(cbasn1.SET, func(b *cryptobyte.Builder) {
 			b.AddASN1(cbasn1.SEQUENCE, func(b *cryptobyte.Builder) {
@@ -183,7 +184,11 @@ func Bundle(certs []*x509.Certificate, crls [][]byte) ([]byte, error) {
 	if len(certs) == 0 && len(crls) == 0 {
 		return nil, errors.New("encode bundle: nothing to put in")
 	}
-	return contentInfo(OIDSignedData, func(b *cryptobyte.Builder) {
+	size := sizeOf(certs)
+	for _, crl := range crls {
+		size += len(crl)
+	}
+	return contentInfo(OIDSignedData, size, func(b *cryptobyte.Builder) {
 		b.AddASN1Int64(1)
 		b.AddASN1(cbasn1.SET, func(*cryptobyte.Builder) {})
 		b.AddASN1(cbasn1.SEQUENCE, func(b *cryptobyte.Builder) { b.AddASN1ObjectIdentifier(OIDData) })
@@ -207,6 +212,14 @@ func Bundle(certs []*x509.Certificate, crls [][]byte) ([]byte, error) {
 
 const explicit0 = cbasn1.Tag(0x80 | 0x20) // [0], constructed
 
+func sizeOf(certificates []*x509.Certificate) int {
+	size := 0
+	for _, c := range certificates {
+		size += len(c.Raw)
+	}
+	return size
+}
+
 // set puts the SET header around already encoded members.
 func set(members []byte) []byte {
 	var b cryptobyte.Builder
@@ -214,8 +227,11 @@ func set(members []byte) []byte {
 	return b.BytesOrPanic()
 }
 
-func contentInfo(contentType asn1.ObjectIdentifier, content cryptobyte.BuilderContinuation) ([]byte, error) {
-	var b cryptobyte.Builder
+// contentInfo writes a ContentInfo of about size bytes, all that it holds
+// counted: the builder copies everything each time that its buffer grows.
+func contentInfo(contentType asn1.ObjectIdentifier, size int, content cryptobyte.BuilderContinuation) ([]byte, error) {
+	const frame = 512 // headers, identifiers, a signature or an encrypted key
+	b := cryptobyte.NewBuilder(make([]byte, 0, size+frame))
 	b.AddASN1(cbasn1.SEQUENCE, func(b *cryptobyte.Builder) {
 		b.AddASN1ObjectIdentifier(contentType)
 		b.AddASN1(explicit0, func(b *cryptobyte.Builder) { b.AddASN1(cbasn1.SEQUENCE, content) })
