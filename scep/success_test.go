@@ -8,6 +8,7 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/asn1"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -171,6 +172,26 @@ func TestSmallstepClient(t *testing.T) {
 	wantRefusal(t, err, refusal.UnsupportedAlgorithm, scep.BadAlg)
 	if refused, _ := refusal.Of(err); !strings.Contains(refused.Text, "DES-CBC") {
 		t.Errorf("text = %q, want the cipher's name in it", refused.Text)
+	}
+
+	allowed := options()
+	allowed.AllowDES = true
+	enrolment, err := m.Open([]scep.Recipient{r}, allowed)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := enrolment.ChallengePassword.Reveal(); got != "secret" {
+		t.Errorf("challenge = %q", got)
+	}
+	if !slices.Contains(m.Warnings, scep.WarnDES) {
+		t.Errorf("warnings = %v, want %s among them", m.Warnings, scep.WarnDES)
+	}
+	reply, err := r.Success(m, now, certificate(t, "client", "client", 2))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Contains(reply, oid(cms.AES128CBC.OID()...)) {
+		t.Error("the reply to a request in DES is not in AES-128-CBC")
 	}
 }
 

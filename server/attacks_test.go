@@ -54,9 +54,13 @@ func TestAttacks(t *testing.T) {
 			oddCase{0, a.name, a.configuration, a.change, a.want}.run(t, w)
 		})
 	}
-	for name, body := range bodyAttacks(t, w) {
+	for name, attack := range bodyAttacks(t, w) {
 		t.Run(name, func(t *testing.T) {
-			if a := w.post(t, "default", body); a.status != http.StatusBadRequest || len(a.body) > 100 {
+			a := w.post(t, "default", attack.body)
+			if last := w.log.last(); !strings.Contains(last, attack.detail) {
+				t.Errorf("the log does not say %q: %s", attack.detail, last)
+			}
+			if a.status != http.StatusBadRequest || len(a.body) > 100 {
 				t.Errorf("HTTP %d, %.100q; want 400 and a short text", a.status, a.body)
 			}
 		})
@@ -87,42 +91,43 @@ func (w *world) wholeLines(t *testing.T) {
 	}
 }
 
-// bodyAttacks are A28, A31 and A32: no SCEP message at all.
-func bodyAttacks(t *testing.T, w *world) map[string][]byte {
+// A hostileBody is no SCEP message at all.
+type hostileBody struct {
+	body   []byte
+	detail string // that the log must give
+}
+
+// bodyAttacks are A28, A31 and A32.
+func bodyAttacks(t *testing.T, w *world) map[string]hostileBody {
 	t.Helper()
 	noise := make([]byte, 3000)
 	_, _ = rand.Read(noise)
 	message := encode(t, w.request(t))
-	all := map[string][]byte{
-		"A28 empty":         nil,
-		"A28 one byte":      {0x30},
-		"A28 noise":         noise,
-		"A28 PEM":           pem.EncodeToMemory(&pem.Block{Type: "CMS", Bytes: message}),
-		"A28 JSON":          []byte(`{"message":"hello"}`),
-		"A28 base64":        []byte(base64.StdEncoding.EncodeToString(message)),
-		"A28 compressed":    compressed(t, message),
-		"A28 trailing byte": append(slices.Clone(message), 0),
+	const overrun, deep = "ends after the one around it", "nested too deeply"
+	return map[string]hostileBody{
+		"A28 empty":         {nil, "empty body"},
+		"A28 one byte":      {[]byte{0x30}, "truncated"},
+		"A28 noise":         {noise, ""},
+		"A28 PEM":           {pem.EncodeToMemory(&pem.Block{Type: "CMS", Bytes: message}), "message"},
+		"A28 JSON":          {[]byte(`{"message":"hello"}`), "message"},
+		"A28 base64":        {[]byte(base64.StdEncoding.EncodeToString(message)), "message"},
+		"A28 compressed":    {compressed(t, message), "message"},
+		"A28 trailing byte": {append(slices.Clone(message), 0), "bytes after its end"},
 
-		"A31 high tag":              {0x30, 0x03, 0x1f, 0x20, 0x00},
-		"A31 high tag, cut":         {0x30, 0x02, 0x3f, 0x81},
-		"A31 length without octets": {0x30, 0x02, 0x04, 0x82},
-		"A31 five length octets":    {0x30, 0x07, 0x04, 0x85, 0, 0, 0, 0, 1},
-		"A31 huge length":           {0x30, 0x84, 0xff, 0xff, 0xff, 0xff},
-		"A31 primitive, indefinite": {0x30, 0x04, 0x04, 0x80, 0x00, 0x00},
+		"A31 high tag":              {[]byte{0x30, 0x03, 0x1f, 0x20, 0x00}, "tag number above 30"},
+		"A31 high tag, cut":         {[]byte{0x30, 0x02, 0x3f, 0x81}, "tag number above 30"},
+		"A31 length without octets": {[]byte{0x30, 0x02, 0x04, 0x82}, "truncated"},
+		"A31 five length octets":    {[]byte{0x30, 0x07, 0x04, 0x85, 0, 0, 0, 0, 1}, "more than four octets"},
+		"A31 huge length":           {[]byte{0x30, 0x84, 0xff, 0xff, 0xff, 0xff}, overrun},
+		"A31 primitive, indefinite": {[]byte{0x30, 0x04, 0x04, 0x80, 0x00, 0x00}, "indefinite length"},
 
-		"A32 nesting":           nested(25, 0x30),
-		"A32 indefinite chain":  []byte(strings.Repeat("\x30\x80", 25) + strings.Repeat("\x00\x00", 25)),
-		"A32 elements":          flat(4096, 0x30, []byte{0x05, 0x00}),
-		"A32 fragments":         flat(4096, 0x24, []byte{0x04, 0x00}),
-		"A32 child past parent": {0x30, 0x06, 0x30, 0x05, 0x02, 0x03, 0x00, 0x00, 0x00},
-		"A32 never closed":      []byte(strings.Repeat("\x30\x80", 10)),
+		"A32 nesting":           {nested(25, 0x30), deep},
+		"A32 indefinite chain":  {[]byte(strings.Repeat("\x30\x80", 25) + strings.Repeat("\x00\x00", 25)), deep},
+		"A32 elements":          {flat(4096, 0x30, []byte{0x05, 0x00}), "too many elements"},
+		"A32 fragments":         {flat(4096, 0x24, []byte{0x04, 0x00}), "too many elements"},
+		"A32 child past parent": {[]byte{0x30, 0x06, 0x30, 0x05, 0x02, 0x03, 0x00, 0x00, 0x00}, overrun},
+		"A32 never closed":      {[]byte(strings.Repeat("\x30\x80", 10)), "truncated"},
 	}
-	for name, body := range all {
-		if name != "A28 empty" && len(body) == 0 {
-			t.Errorf("%s is empty", name)
-		}
-	}
-	return all
 }
 
 func compressed(t *testing.T, data []byte) []byte {

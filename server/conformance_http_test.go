@@ -98,13 +98,14 @@ var transportCases = []conformanceCase{
 	{67, "children that run past their parent", "", func(t *testing.T, w *world) {
 		// A child is one byte longer than its parent has room for; the
 		// nearest definite length is two levels up the second time.
-		cheap(t, w, []byte{0x30, 0x06, 0x30, 0x05, 0x02, 0x03, 0x00, 0x00, 0x00})
-		cheap(t, w, []byte{0x30, 0x08, 0x30, 0x80, 0x30, 0x05, 0x02, 0x01, 0x00, 0x00, 0x00, 0x00})
+		const want = "ends after the one around it"
+		cheap(t, w, []byte{0x30, 0x06, 0x30, 0x05, 0x02, 0x03, 0x00, 0x00, 0x00}, want)
+		cheap(t, w, []byte{0x30, 0x08, 0x30, 0x80, 0x30, 0x05, 0x02, 0x01, 0x00, 0x00, 0x00, 0x00}, want)
 	}},
 	{68, "one level deeper than allowed", "", func(t *testing.T, w *world) {
 		const deepest = 24
 		for _, opening := range []string{"\x30\x80", "\x24\x80", "\xa0\x80"} {
-			cheap(t, w, []byte(strings.Repeat(opening, deepest+1)+strings.Repeat("\x00\x00", deepest+1)))
+			cheap(t, w, []byte(strings.Repeat(opening, deepest+1)+strings.Repeat("\x00\x00", deepest+1)), "nested too deeply")
 		}
 	}},
 	{70, "1000 bad messages at once", ca.ShapeChain, manyBadMessages},
@@ -129,9 +130,9 @@ func gets(write func(base64 string) string) func(*testing.T, *world) {
 	}
 }
 
-// cheap demands that a message is refused as no message at all, fast and with
-// little memory.
-func cheap(t *testing.T, w *world, message []byte) {
+// cheap demands that a message is refused as no message at all, for the right
+// reason, fast and with little memory.
+func cheap(t *testing.T, w *world, message []byte, detail string) {
 	t.Helper()
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
@@ -141,6 +142,9 @@ func cheap(t *testing.T, w *world, message []byte) {
 	runtime.ReadMemStats(&after)
 	if a.status != http.StatusBadRequest {
 		t.Errorf("% x…: HTTP %d", message[:4], a.status)
+	}
+	if last := w.log.last(); !strings.Contains(last, detail) {
+		t.Errorf("% x…: the log does not say %q: %s", message[:4], detail, last)
 	}
 	// The limits of the list, with room for a busy machine.
 	if grown := after.TotalAlloc - before.TotalAlloc; grown > 1<<20 || took > time.Second {

@@ -231,8 +231,9 @@ var oddMessages = []oddCase{
 	{36, "messageType abc", "", typed("abc"), verdict{failInfo: client.BadRequest, reason: refusal.UnsupportedOperation}},
 	{37, "messageType 3", "", typed("3"), badRequest},
 	{38, "messageType 18", "", typed("18"), badRequest},
-	{39, "eContentType is not id-data", "", func(_ *testing.T, _ *world, r *craft.Request) {
+	{39, "eContentType is not id-data", "", func(t *testing.T, _ *world, r *craft.Request) {
 		r.Message.ContentType = craft.OIDEnvelopedData
+		signContentType(t, r, craft.OIDData)
 	}, badMessageCheck},
 	{39, "contentType attribute is not id-data", "", otherContentType, badMessageCheck},
 	{39, "two SignerInfos", "", func(_ *testing.T, _ *world, r *craft.Request) { r.Message.SignerInfos = 2 }, badMessageCheck},
@@ -384,13 +385,18 @@ func wrongDigest(t *testing.T, _ *world, r *craft.Request) {
 	}
 }
 
-// otherContentType signs, properly, another content type; that takes knowing
-// the content before it is signed.
 func otherContentType(t *testing.T, _ *world, r *craft.Request) {
+	signContentType(t, r, craft.OIDSignedData)
+}
+
+// signContentType signs, properly, any contentType attribute; that takes
+// knowing the content before it is signed.
+func signContentType(t *testing.T, r *craft.Request, oid asn1.ObjectIdentifier) {
+	t.Helper()
 	encodeEnvelope(t, r)
 	of := sha256.Sum256(r.Message.Content)
 	r.Message.Replace = []craft.Attribute{
-		{Type: craft.OIDContentType, Values: [][]byte{marshal(t, craft.OIDSignedData)}},
+		{Type: craft.OIDContentType, Values: [][]byte{marshal(t, oid)}},
 		{Type: craft.OIDMessageDigest, Values: [][]byte{craft.Octets(of[:])}},
 	}
 }

@@ -63,6 +63,7 @@ type Depot struct {
 	failing atomic.Bool   // the last write did not succeed
 	damage  atomic.Pointer[damageError]
 	behind  bool // the ledger may lack records; only the writer uses it
+	tidy    bool // the store was closed in order; set when the writer ends
 	stuck   bool // bbolt panicked in a rollback; only the writer uses it
 }
 
@@ -141,8 +142,9 @@ func (d *Depot) Ready(ctx context.Context) error {
 	return d.submit(ctx, func(b *batch) error { return b.remove(bucketMeta, []byte(metaProbe)) })
 }
 
-// Close ends the writer after the steps in flight, notes that the store was
-// closed in order, and closes the files.
+// Close ends the writer after the steps in flight, closes the files and, if
+// all is well, removes the pid file, whose absence says that the store was
+// closed in order.
 func (d *Depot) Close() error {
 	d.mu.Lock()
 	if d.closed {
@@ -159,8 +161,8 @@ func (d *Depot) Close() error {
 	if !d.stuck {
 		err = errors.Join(err, d.db.Close())
 	}
-	if remove := os.Remove(filepath.Join(d.dir, pidFile)); remove != nil && !errors.Is(remove, os.ErrNotExist) {
-		err = errors.Join(err, remove)
+	if d.tidy {
+		err = errors.Join(err, os.Remove(filepath.Join(d.dir, pidFile)))
 	}
 	if err != nil {
 		return fmt.Errorf("close store %s: %w", d.dir, err)

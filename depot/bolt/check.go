@@ -17,79 +17,34 @@ import (
 // certificates takes many.
 const quickCheck = 64 << 20
 
-// checkDatabase looks at every page before the store is used.
-func (d *Depot) checkDatabase(s state) error {
-	if s.clean && !s.small {
-		return nil
+// checkDatabase looks at every page before anything else is read.
+func (d *Depot) checkDatabase(closedInOrder bool) error {
+	path := d.db.Path()
+	info, err := os.Stat(path)
+	if err != nil {
+		return fmt.Errorf("open store: %w", err)
 	}
-	if !s.small {
-		d.log.Info("store was not closed in order and is looked through", "path", d.db.Path())
+	if info.Size() > quickCheck {
+		if closedInOrder {
+			return nil
+		}
+		d.log.Info("store was not closed in order and is looked through", "path", path)
 	}
-	return d.db.View(func(tx *bbolt.Tx) error {
-		// bbolt checks in a goroutine of its own, where a fault would end
-		// the process. So touch everything here first.
-		if err := tx.ForEach(func(_ []byte, b *bbolt.Bucket) error { return touch(b) }); err != nil {
-			return &damageError{d.db.Path(), err}
-		}
-		if err := measurePages(tx); err != nil {
-			return &damageError{d.db.Path(), err}
-		}
-		var first error
-		for err := range tx.Check() {
-			if first == nil {
-				first = err
-			}
-		}
-		if first != nil {
-			return &damageError{d.db.Path(), first}
-		}
-		return nil
-	})
-}
-
-// measurePages looks for a page that says that it is longer than the file.
-// bbolt's check would count its parts, four thousand million if it says so.
-func measurePages(tx *bbolt.Tx) error {
-	pages := int(tx.Size()) / tx.DB().Info().PageSize
-	for id := 0; id < pages; id++ {
-		page, err := tx.Page(id)
-		if err != nil {
-			return fmt.Errorf("page %d: %w", id, err)
-		}
-		if page.Type == "free" {
-			continue
-		}
-		if page.OverflowCount >= pages-id {
-			return fmt.Errorf("page %d is longer than the file", id)
-		}
-		id += page.OverflowCount
+	var transaction int
+	err = d.db.View(func(tx *bbolt.Tx) error { transaction = tx.ID(); return nil })
+	if err != nil {
+		return fmt.Errorf("open store: %w", err)
+	}
+	if err := checkPages(path, d.db.Info().PageSize, uint64(transaction)); err != nil {
+		return &damageError{path, err}
 	}
 	return nil
 }
 
-// touch reads every byte of a bucket and looks at the order of its keys.
-func touch(b *bbolt.Bucket) error {
-	var last []byte
-	var sum byte
-	return b.ForEach(func(k, v []byte) error {
-		if last != nil && bytes.Compare(last, k) >= 0 {
-			return errors.New("keys are out of order")
-		}
-		if v == nil {
-			return errors.New("a bucket within a bucket")
-		}
-		for _, c := range v {
-			sum ^= c
-		}
-		last = k
-		return nil
-	})
-}
-
 // checkLedger follows the chain to the record that the database knows as the
 // last one; in a big store that was closed in order it looks only at that one.
-func (d *Depot) checkLedger(s state) error {
-	if !s.clean || s.head.end <= quickCheck {
+func (d *Depot) checkLedger(s state, closedInOrder bool) error {
+	if !closedInOrder || s.head.end <= quickCheck {
 		return d.followLedger(s.head, nil)
 	}
 	line, err := d.ledger.lineAt(s.head.start)
@@ -142,9 +97,8 @@ func (c *checker) found(format string, args ...any) error {
 }
 
 // Check reads every record, every index entry and the whole ledger. It sees
-// the store as of one moment and does not hold up writing. bbolt's own check
-// of its pages runs when the store is opened, because it cannot run beside a
-// writer.
+// the store as of one moment and does not hold up writing. The pages of the
+// database are looked at when the store is opened, see Open.
 func (d *Depot) Check(ctx context.Context) ([]string, error) {
 	c := &checker{ctx: ctx}
 	var end head

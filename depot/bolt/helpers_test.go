@@ -36,7 +36,7 @@ func image(t testing.TB, dir string) string {
 	if err := os.Chmod(to, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range []string{"store.db", "ledger"} {
+	for _, name := range []string{"store.db", "ledger", "store.pid"} {
 		if err := os.Chmod(filepath.Join(to, name), 0o600); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			t.Fatal(err)
 		}

@@ -7,13 +7,11 @@ import (
 	"fmt"
 	"io"
 	"path/filepath"
-
-	"go.etcd.io/bbolt"
 )
 
 // joinLedger opens the ledger, finishes what a death between database and
 // ledger left, and refuses everything else in which the two differ.
-func (d *Depot) joinLedger(s state, o Options) error {
+func (d *Depot) joinLedger(s state, closedInOrder bool, o Options) error {
 	path := filepath.Join(d.dir, ledgerFile)
 	size, err := d.fileSize(ledgerFile)
 	if err != nil {
@@ -37,14 +35,11 @@ func (d *Depot) joinLedger(s state, o Options) error {
 	if err := d.catchUp(s, max(size, 0)); err != nil {
 		return err
 	}
-	if err := d.checkLedger(s); err != nil {
+	if err := d.checkLedger(s, closedInOrder); err != nil {
 		return err
 	}
 	d.synced.Store(s.head.number)
-	if err := syncDir(d.dir); err != nil {
-		return err
-	}
-	return d.begun()
+	return syncDir(d.dir)
 }
 
 // sameStore refuses the ledger of another store.
@@ -99,7 +94,9 @@ func (d *Depot) catchUp(s state, size int64) error {
 		l.end = s.head.end
 		return nil
 	}
-	d.log.Warn("ledger is completed from the database", "path", l.path, "from_byte", l.end, "records", s.head.number+1-s.first)
+	if size > 0 || s.head.number > 1 { // a new store begins with one record that the ledger lacks
+		d.log.Warn("ledger is completed from the database", "path", l.path, "from_byte", l.end, "records", s.head.number+1-s.first)
+	}
 	if err := l.file.Truncate(l.end); err != nil {
 		return fmt.Errorf("cut torn record from ledger %s: %w", l.path, err)
 	}
@@ -142,15 +139,4 @@ func (d *Depot) explainExcess(s state, size int64) error {
 	}
 	return fmt.Errorf("database %s ends at record %d, but its ledger goes on: the database was restored from an older copy or lost its last commits; make it anew with `understudy rebuild`",
 		d.db.Path(), s.head.number)
-}
-
-// begun takes the note away that the store was closed in order.
-func (d *Depot) begun() error {
-	err := d.db.Update(func(tx *bbolt.Tx) error {
-		return tx.Bucket([]byte(bucketMeta)).Delete([]byte(metaClean))
-	})
-	if err != nil {
-		return fmt.Errorf("open store %s: %w", d.dir, d.unavailable(err))
-	}
-	return nil
 }

@@ -32,8 +32,10 @@ const (
 // left is refused with one sentence that says what, where and the way out.
 //
 // It looks through the whole database and the whole ledger when the store was
-// not closed in order, or when they are small; a big store that was closed in
-// order opens at once, and Check looks through it when asked.
+// not closed in order (the pid file is still there) or they are at most 64 MiB
+// each, some twenty thousand certificates. A bigger store that was closed in
+// order opens at once, since reading gigabytes at every start would serve
+// nobody; Check looks through its records when asked.
 func Open(dir string, o Options) (*Depot, error) {
 	if o.Clock == nil {
 		o.Clock = clock.System{}
@@ -57,13 +59,20 @@ func Open(dir string, o Options) (*Depot, error) {
 func (d *Depot) open(o Options) (err error) {
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	path := filepath.Join(d.dir, databaseFile)
+	pid := int64(-1) // size of the pid file, which Close removes
 	defer func() {
 		if cause := recover(); cause != nil {
 			d.stuck = true
 			err = &damageError{path, cause}
 		}
+		if err != nil && d.db != nil && pid < 0 { // leave no trace of a failure
+			os.Remove(filepath.Join(d.dir, pidFile))
+		}
 	}()
 	if err := d.prepareDir(o.MustExist); err != nil {
+		return err
+	}
+	if pid, err = d.fileSize(pidFile); err != nil {
 		return err
 	}
 	if err := d.openDatabase(path); err != nil {
@@ -72,6 +81,9 @@ func (d *Depot) open(o Options) (err error) {
 	if err := os.WriteFile(filepath.Join(d.dir, pidFile), []byte(strconv.Itoa(os.Getpid())+"\n"), 0o600); err != nil {
 		return fmt.Errorf("write pid file: %w", err)
 	}
+	if err := d.checkDatabase(pid < 0); err != nil {
+		return err
+	}
 	if err := d.initialise(o); err != nil {
 		return err
 	}
@@ -79,10 +91,7 @@ func (d *Depot) open(o Options) (err error) {
 	if err != nil {
 		return err
 	}
-	if err := d.checkDatabase(state); err != nil {
-		return err
-	}
-	err = d.joinLedger(state, o)
+	err = d.joinLedger(state, pid < 0, o)
 	if damaged := (*LedgerError)(nil); errors.As(err, &damaged) {
 		return fmt.Errorf("%w; restore the ledger from a backup", err)
 	}
@@ -97,7 +106,6 @@ func (d *Depot) abandon() {
 	if d.db == nil {
 		return
 	}
-	os.Remove(filepath.Join(d.dir, pidFile)) // ours: it is written under the lock
 	if !d.stuck {
 		d.db.Close()
 	}
@@ -215,20 +223,10 @@ type state struct {
 	head    head
 	first   uint64 // number of the first pending record; head.number+1 if there is none
 	pending []byte // the records that may not be in the ledger
-	clean   bool
-	small   bool // enough to be looked through at every start
 }
 
 func (d *Depot) readState(path string) (s state, err error) {
-	info, err := os.Stat(path)
-	if err != nil {
-		return s, fmt.Errorf("open store: %w", err)
-	}
-	s.small = info.Size() <= quickCheck
 	err = d.db.View(func(tx *bbolt.Tx) error {
-		if tx.Size() > info.Size() {
-			return &damageError{path, "the file is shorter than it should be"}
-		}
 		meta := tx.Bucket([]byte(bucketMeta))
 		if f := numberOf(meta.Get([]byte(metaFormat))); f != format {
 			return fmt.Errorf("store %s has format %d and this program knows only %d; use the version of Understudy that wrote it", d.dir, f, format)
@@ -239,7 +237,6 @@ func (d *Depot) readState(path string) (s state, err error) {
 			}
 		}
 		d.store = string(meta.Get([]byte(metaStore)))
-		s.clean = meta.Get([]byte(metaClean)) != nil
 		if s.head, err = readHead(tx); err != nil {
 			return &damageError{path, err}
 		}

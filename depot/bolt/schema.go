@@ -56,7 +56,6 @@ const (
 	metaFormat    = "format"    // 8 bytes
 	metaStore     = "store"     // identity of the store, hex
 	metaHead      = "head"      // end of the ledger after the last step
-	metaClean     = "clean"     // there when the store was closed in order
 	metaAuthority = "authority" // SHA-256 over the generation recorded last
 	metaProbe     = "probe"     // room that Ready tried to get
 )

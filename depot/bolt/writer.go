@@ -250,15 +250,16 @@ func (d *Depot) flush() error {
 	return nil
 }
 
-// leave notes that the store was closed in order, if it was.
+// leave forgets the ledger records that were kept for a death, if there was
+// none.
 func (d *Depot) leave() {
 	if d.damage.Load() != nil || d.flush() != nil {
 		return
 	}
-	refusals := make([]error, 1)
-	clean := &step{do: func(b *batch) error { return b.put(bucketMeta, []byte(metaClean), []byte{1}) }}
-	if _, err := d.commit([]*step{clean}, refusals); err != nil || refusals[0] != nil {
-		d.log.Error("cannot note the end", "dir", d.dir, "error", errors.Join(err, refusals[0]))
+	forget := &step{do: func(b *batch) error { b.dirty = true; return nil }}
+	_, err := d.commit([]*step{forget}, make([]error, 1))
+	if d.tidy = err == nil; !d.tidy {
+		d.log.Error("cannot tidy the store", "dir", d.dir, "error", err)
 	}
 }
 

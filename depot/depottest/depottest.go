@@ -173,9 +173,15 @@ func (s *suite) wantError(what string, got, want error) {
 
 func (s *suite) equal(what string, got, want any) {
 	s.Helper()
-	if diff := cmp.Diff(want, got); diff != "" {
+	if diff := cmp.Diff(want, got, sameTime()); diff != "" {
 		s.Errorf("%s (-want +got):\n%s", what, diff)
 	}
+}
+
+// sameTime makes package cmp compare times as records are compared: the same
+// moment in the same zone. By itself it would take any zone.
+func sameTime() cmp.Option {
+	return cmp.Comparer(func(a, b time.Time) bool { return a.Equal(b) && a.Location() == b.Location() })
 }
 
 // maxPages is after how many pages a list is taken to be endless.

@@ -57,7 +57,7 @@ func (m *machine) sameError(t *rapid.T, what string, got, want error) bool {
 }
 
 func (m *machine) same(t *rapid.T, what string, got, want any) {
-	if diff := cmp.Diff(want, got, cmpopts.EquateEmpty(), cmpopts.IgnoreFields(depot.Transaction{}, "Sequence")); diff != "" {
+	if diff := cmp.Diff(want, got, cmpopts.EquateEmpty(), sameTime(), cmpopts.IgnoreFields(depot.Transaction{}, "Sequence")); diff != "" {
 		t.Fatalf("%s (-model +depot):\n%s", what, diff)
 	}
 }

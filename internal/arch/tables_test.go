@@ -41,11 +41,13 @@ var arrows = map[string][]string{
 
 	// What only tests use.
 	"internal/arch":         {},
+	"test/bench":            {},
 	"test/clients":          {"test/internal/program", "test/internal/shown"},
 	"test/crash":            {"test/internal/program"},
 	"test/readme":           {"test/internal/program", "test/internal/shown"},
 	"test/internal/program": {},
 	"test/internal/shown":   {},
+	"test/secrets":          {"test/internal/program"},
 }
 
 // homes says where each outside library may be imported, tests aside. The

@@ -11,7 +11,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"understudy.example/understudy/test/internal/program"
 	"understudy.example/understudy/test/internal/shown"
@@ -40,9 +39,6 @@ const (
 	enrolShown  = "export UNDERSTUDY_CHALLENGE="
 	jsonShown   = "UNDERSTUDY_STATIC_SECRET="
 	moduleShown = "go mod edit -require"
-
-	// limit bounds every command that is shown.
-	limit = 2 * time.Minute
 )
 
 // TestEveryBlockIsRun fails on a block of commands that no test runs.
@@ -183,9 +179,8 @@ exec "` + realGo + `" "$@"
 	if strings.Count(strings.TrimSpace(script), "\n") == 0 && !strings.HasPrefix(script, "exec ") {
 		script = "exec " + script // so that signals reach it
 	}
-	command := exec.CommandContext(t.Context(), "sh", "-e", "-c", script)
+	command := exec.Command("sh", "-e", "-c", script)
 	command.Dir = dir
-	command.WaitDelay = limit
 	command.Env = append(os.Environ(), append(env, "PATH="+bin+string(os.PathListSeparator)+os.Getenv("PATH"))...)
 	return command
 }
