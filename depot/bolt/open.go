@@ -114,7 +114,7 @@ func (d *Depot) abandon() {
 // prepareDir makes the directory, and refuses one whose files others can read
 // or whose database is gone.
 func (d *Depot) prepareDir(mustExist bool) error {
-	if err := os.MkdirAll(d.dir, 0o700); err != nil {
+	if err := makeDir(d.dir); err != nil {
 		return fmt.Errorf("make store directory: %w", err)
 	}
 	if info, err := os.Stat(d.dir); err != nil {

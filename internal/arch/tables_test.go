@@ -40,14 +40,16 @@ var arrows = map[string][]string{
 	"cmd/understudy/internal/subject": {},
 
 	// What only tests use.
-	"internal/arch":         {},
-	"test/bench":            {},
-	"test/clients":          {"test/internal/program", "test/internal/shown"},
-	"test/crash":            {"test/internal/program"},
-	"test/readme":           {"test/internal/program", "test/internal/shown"},
-	"test/internal/program": {},
-	"test/internal/shown":   {},
-	"test/secrets":          {"test/internal/program"},
+	"internal/arch":          {},
+	"test/bench":             {},
+	"test/clients":           {"test/internal/program", "test/internal/shown"},
+	"test/crash":             {"test/internal/program"},
+	"test/readme":            {"test/internal/program", "test/internal/shown"},
+	"test/internal/program":  {},
+	"test/internal/powercut": {},
+	"test/reliability":       {"test/internal/program"},
+	"test/internal/shown":    {},
+	"test/secrets":           {"test/internal/program"},
 }
 
 // homes says where each outside library may be imported, tests aside. The
@@ -77,6 +79,9 @@ var homes = map[string][]string{
 	"golang.org/x/time/rate":              {"server"},
 	"golang.org/x/net/netutil":            {"server"},
 
+	// What only tests use.
+	"github.com/hanwen/go-fuse/v2": {"test/internal/powercut"},
+
 	// The command line.
 	"github.com/alecthomas/kong": {"cmd/understudy", "cmd/understudy/internal/setting"},
 	"go.yaml.in/yaml/v3":         {"cmd/understudy/internal/setting"},
@@ -86,7 +91,7 @@ var homes = map[string][]string{
 // scep knows no HTTP and nobody decides anything by the shell.
 var secluded = map[string][]string{
 	"net/http": {"cmd/understudy", "cmd/understudy/internal/api", "scep/client", "server", "test/internal/program"},
-	"os/exec":  {"test/internal/program"},
+	"os/exec":  {"test/internal/powercut", "test/internal/program"},
 	"unsafe":   {},
 }
 

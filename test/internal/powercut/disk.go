@@ -46,7 +46,8 @@ type disk struct {
 	root    *node
 	changes []change // of names, since they were synced
 	order   *order   // an image that is wanted
-	count   int      // operations so far
+	goOn    sync.Cond
+	free    bool // nothing is held up any more
 }
 
 // A node is a file or a directory.
@@ -89,11 +90,13 @@ type Image struct {
 	Dir        string
 	Mode       Mode
 	Seed       uint64
-	Operations int // that are waited for, a quarter of a second at most
+	Operations int // that are waited for, but not when there are none for a second
 }
 
 func newDisk(deaf []string) *disk {
-	return &disk{deaf: deaf, root: newNode("", true, 0o755)}
+	d := &disk{deaf: deaf, root: newNode("", true, 0o755)}
+	d.goOn.L = &d.mu
+	return d
 }
 
 func newNode(name string, dir bool, mode uint32) *node {
@@ -104,12 +107,15 @@ func newNode(name string, dir bool, mode uint32) *node {
 	return n
 }
 
-// operation frames everything that changes the disk or syncs it.
+// operation frames everything that changes the disk or syncs it. Between two
+// images the disk stands still, so that a test has its time to look.
 func (d *disk) operation(do func()) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	for d.order == nil && !d.free {
+		d.goOn.Wait()
+	}
 	do()
-	d.count++
 	if d.order == nil {
 		return
 	}

@@ -114,7 +114,7 @@ func (m *Machine) Stop() {
 }
 
 // Image asks what the disk would have if the power failed after so many
-// operations more, and returns the directory that has it.
+// operations more, of which there are none between two images, and returns the directory that has it.
 func (m *Machine) Image(mode Mode, seed uint64, operations int) (string, error) {
 	m.taken++
 	i := Image{filepath.Join(m.images, fmt.Sprint(m.taken)), mode, seed, operations}
@@ -165,12 +165,22 @@ func (t task) serve() error {
 			fmt.Println("ok")
 		}
 	}
+	d.release()
 	program.Process.Kill()
 	program.Wait()
 	if err := server.Unmount(); err != nil {
 		return fmt.Errorf("unmount: %w", err)
 	}
 	return nil
+}
+
+// release lets everything go on without orders: a program whose operation
+// hangs cannot be killed.
+func (d *disk) release() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.free = true
+	d.goOn.Broadcast()
 }
 
 // obey takes an image when its time has come.
@@ -181,11 +191,12 @@ func (d *disk) obey(i Image) error {
 	if i.Operations == 0 {
 		d.fulfil()
 	}
+	d.goOn.Broadcast()
 	d.mu.Unlock()
 	select {
 	case err := <-o.done:
 		return err
-	case <-time.After(250 * time.Millisecond): // the program is idle
+	case <-time.After(time.Second): // the program is idle
 	}
 	d.mu.Lock()
 	d.fulfil()
