@@ -43,7 +43,6 @@ var arrows = map[string][]string{
 	"internal/arch":          {},
 	"test/bench":             {},
 	"test/clients":           {"test/internal/program", "test/internal/shown"},
-	"test/crash":             {"test/internal/program"},
 	"test/readme":            {"test/internal/program", "test/internal/shown"},
 	"test/internal/program":  {},
 	"test/internal/powercut": {},

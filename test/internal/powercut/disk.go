@@ -24,11 +24,12 @@ import (
 // A Mode is how much of what was not synced an image has.
 type Mode string
 
-// None has only what was synced. Prefix has, of each file, the first
+// All has everything: what kill -9 of the program would leave. None has only what was synced. Prefix has, of each file, the first
 // operations since then, and so of the names. Sectors has every sector of
 // every write, every truncation and every change of a name with probability
 // one half.
 const (
+	All     Mode = "all"
 	None    Mode = "none"
 	Prefix  Mode = "prefix"
 	Sectors Mode = "sectors"
@@ -224,6 +225,8 @@ func clone(m map[string]*node) map[string]*node {
 
 func chosen[T any](all []T, mode Mode, random *rand.Rand) []T {
 	switch mode {
+	case All:
+		return all
 	case Prefix:
 		return all[:random.IntN(len(all)+1)]
 	case Sectors:
@@ -241,7 +244,7 @@ func chosen[T any](all []T, mode Mode, random *rand.Rand) []T {
 // image returns what a file could have after a power cut.
 func (n *node) image(mode Mode, random *rand.Rand) []byte {
 	b := slices.Clone(n.durable)
-	if mode == Prefix {
+	if mode == Prefix || mode == All {
 		for _, w := range chosen(n.pending, mode, random) {
 			b = w.on(b)
 		}

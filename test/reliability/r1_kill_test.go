@@ -1,4 +1,4 @@
-package crash
+package reliability
 
 import (
 	"bytes"
@@ -24,17 +24,9 @@ import (
 	"understudy.example/understudy/test/internal/program"
 )
 
-// understudy is the binary under test.
-var understudy program.Binary
-
-func TestMain(m *testing.M) {
-	os.Exit(program.Main(m, &understudy))
-}
-
 const (
-	// shortRounds is what a plain `go test` runs; roundsVariable asks for more.
-	shortRounds    = 5
-	roundsVariable = "UNDERSTUDY_CRASH_ROUNDS"
+	// roundsVariable asks for so many rounds.
+	roundsVariable = "UNDERSTUDY_KILL_ROUNDS"
 	// devices enrol at once, each with its own key.
 	devices = 6
 	// A server dies this long after the first enrolment of its round, at a
@@ -49,11 +41,11 @@ type receipt struct {
 	der               []byte
 }
 
-// TestKill kills the server at random moments while devices enrol, starts it
+// TestR1_Kill kills the server at random moments while devices enrol, starts it
 // again on the same data, and looks for every certificate that a device had
 // received by then, from this round and from all before it.
-func TestKill(t *testing.T) {
-	rounds := shortRounds
+func TestR1_Kill(t *testing.T) {
+	rounds := pick(4, 500)
 	if text := os.Getenv(roundsVariable); text != "" {
 		n, err := strconv.Atoi(text)
 		if err != nil {
