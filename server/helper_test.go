@@ -289,8 +289,16 @@ func (h *house) metric(series string) string {
 // faultyDepot fails as a test says.
 type faultyDepot struct {
 	depot.Depot
+	lookUp func(ctx context.Context) // before a transaction is looked up
 	commit func(ctx context.Context, i depot.Issuance) (depot.Identity, error)
 	ready  func(ctx context.Context) error
+}
+
+func (d *faultyDepot) Transaction(ctx context.Context, configurationID, transactionID string) (depot.Transaction, error) {
+	if d.lookUp != nil {
+		d.lookUp(ctx)
+	}
+	return d.Depot.Transaction(ctx, configurationID, transactionID)
 }
 
 func (d *faultyDepot) Commit(ctx context.Context, i depot.Issuance) (depot.Identity, error) {

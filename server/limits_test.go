@@ -233,8 +233,12 @@ func TestQueueForgetsWhoLeft(t *testing.T) {
 		gone := make(chan reply)
 		go func() { gone <- do(h.Public(), post(strings.NewReader("garbage")).WithContext(ctx)) }()
 		synctest.Wait()
+		begin := time.Now()
 		leave()
 		<-gone
+		if waited := time.Since(begin); waited != 0 {
+			t.Errorf("left after %v", waited)
+		}
 		if got := h.metric("understudy_queue_length"); got != "0" {
 			t.Errorf("understudy_queue_length is %s", got)
 		}

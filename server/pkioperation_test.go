@@ -283,10 +283,9 @@ func TestClientHangsUp(t *testing.T) {
 	var seen error
 	h := open(t, func(h *house) {
 		h.wrap = func(d depot.Depot) depot.Depot {
-			return &faultyDepot{Depot: d, commit: func(c context.Context, i depot.Issuance) (depot.Identity, error) {
+			return &faultyDepot{Depot: d, lookUp: func(c context.Context) {
 				cancel()
 				seen = c.Err()
-				return d.Commit(c, i)
 			}}
 		}
 	})

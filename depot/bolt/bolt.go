@@ -43,7 +43,9 @@ type Options struct {
 	// authority whose certificates it holds.
 	MustExist bool
 
-	wrapLedger func(file) file // for tests
+	// For tests: a failing disk, and the size from which a store is big.
+	wrapLedger func(file) file
+	quickCheck int64
 }
 
 // Depot is a depot.Depot in a directory. It is made by Open.

@@ -18,13 +18,13 @@ import (
 const quickCheck = 64 << 20
 
 // checkDatabase looks at every page before anything else is read.
-func (d *Depot) checkDatabase(closedInOrder bool) error {
+func (d *Depot) checkDatabase(closedInOrder bool, quick int64) error {
 	path := d.db.Path()
 	info, err := os.Stat(path)
 	if err != nil {
 		return fmt.Errorf("open store: %w", err)
 	}
-	if info.Size() > quickCheck {
+	if info.Size() > quick {
 		if closedInOrder {
 			return nil
 		}
@@ -43,8 +43,8 @@ func (d *Depot) checkDatabase(closedInOrder bool) error {
 
 // checkLedger follows the chain to the record that the database knows as the
 // last one; in a big store that was closed in order it looks only at that one.
-func (d *Depot) checkLedger(s state, closedInOrder bool) error {
-	if !closedInOrder || s.head.end <= quickCheck {
+func (d *Depot) checkLedger(s state, closedInOrder bool, quick int64) error {
+	if !closedInOrder || s.head.end <= quick {
 		return d.followLedger(s.head, nil)
 	}
 	line, err := d.ledger.lineAt(s.head.start)

@@ -231,6 +231,75 @@ func TestMustExist(t *testing.T) {
 	d.Close()
 }
 
+func TestFileModes(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "new", "store")
+	d := open(t, dir)
+	commit(t, d, 0, 1)
+	for name, want := range map[string]os.FileMode{".": 0o700 | os.ModeDir, "store.db": 0o600, "ledger": 0o600, "store.pid": 0o600} {
+		info, err := os.Stat(filepath.Join(dir, name))
+		if err != nil || info.Mode() != want {
+			t.Errorf("%s: mode %v, want %v (%v)", name, info.Mode(), want, err)
+		}
+	}
+}
+
+// A big store that was closed in order is not looked through when it is
+// opened: only the end of its ledger is. What it says is true all the same, and
+// Check finds what is wrong.
+func TestBig(t *testing.T) {
+	for _, test := range []struct {
+		name   string
+		damage func(t *testing.T, dir string)
+		says   string // nothing: it opens
+		finds  string
+	}{
+		{"nothing", func(*testing.T, string) {}, "", ""},
+		{"ledger edited in the middle", func(t *testing.T, dir string) {
+			edit(t, func(b []byte) []byte { return bytes.Replace(b, []byte("device 2"), []byte("device 7"), 1) }, dir, "ledger")
+		}, "", "damaged at byte"},
+		{"ledger edited at the end", func(t *testing.T, dir string) {
+			edit(t, func(b []byte) []byte { b[len(b)-10] ^= 1; return b }, dir, "ledger")
+		}, "damaged at byte", ""},
+		{"certificate flipped", func(t *testing.T, dir string) {
+			der := depottest.Issuance(2).Identity.DER
+			edit(t, func(b []byte) []byte { return bytes.ReplaceAll(b, der, bytes.ToUpper(der)) }, dir, "store.db")
+		}, "", "checksum"},
+		{"index entry removed", func(t *testing.T, dir string) {
+			inDatabase(t, dir, func(tx *bbolt.Tx) error {
+				b := tx.Bucket([]byte("by_not_after"))
+				k, _ := b.Cursor().First()
+				return b.Delete(k)
+			})
+		}, "", "no entry in index by_not_after"},
+		{"certificate removed", func(t *testing.T, dir string) {
+			inDatabase(t, dir, func(tx *bbolt.Tx) error {
+				k, _ := tx.Bucket([]byte("identities")).Cursor().First()
+				return tx.Bucket([]byte("identities")).Delete(k)
+			})
+		}, "", "index"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			dir := closed(t, 5)
+			test.damage(t, dir)
+			d, err := bolt.Open(dir, bolt.Big(options()))
+			if test.says != "" {
+				if err == nil || !strings.Contains(err.Error(), test.says) {
+					t.Errorf("Open: error %v", err)
+				}
+				return
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer d.Close()
+			findings, err := d.Check(t.Context())
+			if all := strings.Join(findings, "\n"); err != nil || !strings.Contains(all, test.finds) || test.finds == "" && all != "" {
+				t.Errorf("Check: %v, %s", err, all)
+			}
+		})
+	}
+}
+
 // Flipped pages and bits: the store refuses, or everything that it says is
 // true, or Check names the damage. It never crashes.
 func TestFlipped(t *testing.T) {

@@ -8,6 +8,13 @@ func FailingLedger(o Options, fail func(operation string) error) Options {
 	return o
 }
 
+// Big makes every store a big one, which is not looked through when it was
+// closed in order.
+func Big(o Options) Options {
+	o.quickCheck = 1
+	return o
+}
+
 type failingFile struct {
 	file
 	fail func(operation string) error

@@ -35,7 +35,7 @@ func (d *Depot) joinLedger(s state, closedInOrder bool, o Options) error {
 	if err := d.catchUp(s, max(size, 0)); err != nil {
 		return err
 	}
-	if err := d.checkLedger(s, closedInOrder); err != nil {
+	if err := d.checkLedger(s, closedInOrder, o.quickCheck); err != nil {
 		return err
 	}
 	d.synced.Store(s.head.number)

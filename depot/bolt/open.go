@@ -46,6 +46,9 @@ func Open(dir string, o Options) (*Depot, error) {
 	if o.Random == nil {
 		o.Random = rand.Reader
 	}
+	if o.quickCheck == 0 {
+		o.quickCheck = quickCheck
+	}
 	d := &Depot{dir: dir, log: o.Log, steps: make(chan *step, maxBatch), stopped: make(chan struct{})}
 	if err := d.open(o); err != nil {
 		d.abandon()
@@ -81,7 +84,7 @@ func (d *Depot) open(o Options) (err error) {
 	if err := os.WriteFile(filepath.Join(d.dir, pidFile), []byte(strconv.Itoa(os.Getpid())+"\n"), 0o600); err != nil {
 		return fmt.Errorf("write pid file: %w", err)
 	}
-	if err := d.checkDatabase(pid < 0); err != nil {
+	if err := d.checkDatabase(pid < 0, o.quickCheck); err != nil {
 		return err
 	}
 	if err := d.initialise(o); err != nil {

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"os"
 	"os/exec"
@@ -54,6 +55,9 @@ func child(t *testing.T, task, dir string, first int) (*exec.Cmd, *bufio.Scanner
 	c := exec.Command(os.Args[0])
 	c.Env = append(os.Environ(), childTask+"="+task, childStore+"="+dir, childFirst+"="+strconv.Itoa(first))
 	c.Stderr = os.Stderr
+	if _, err := c.StdinPipe(); err != nil { // open for as long as we live
+		t.Fatal(err)
+	}
 	out, err := c.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -93,7 +97,13 @@ func writeForEver(dir string) error {
 			}
 		}()
 	}
-	select {}
+	return parentDies()
+}
+
+// parentDies returns when the test that started this process is gone.
+func parentDies() error {
+	_, err := io.Copy(io.Discard, os.Stdin)
+	return err
 }
 
 // TestKilled kills a writing process at random moments: what it acknowledged
@@ -133,7 +143,7 @@ func TestKilled(t *testing.T) {
 	t.Logf("%d acknowledged in %d rounds", total, *killRounds)
 }
 
-// holdOpen keeps the store until it is killed.
+// holdOpen keeps the store until the test is gone or kills it.
 func holdOpen(dir string) error {
 	d, err := bolt.Open(dir, options())
 	if err != nil {
@@ -141,7 +151,7 @@ func holdOpen(dir string) error {
 	}
 	defer d.Close()
 	fmt.Println("open")
-	select {}
+	return parentDies()
 }
 
 func TestSecondProcess(t *testing.T) {

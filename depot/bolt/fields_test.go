@@ -1,0 +1,32 @@
+package bolt
+
+import (
+	"testing"
+
+	"understudy.example/understudy/depot"
+)
+
+// Records are read with one pass over the list, so its tags must rise; and a
+// name that is there twice would lose a field in the ledger.
+func TestFieldLists(t *testing.T) {
+	var identity depot.Identity
+	for record, fields := range map[string][]field{
+		"identity":      append(identityFields(&identity), certificateField(&identity)),
+		"transaction":   transactionFields(new(depot.Transaction)),
+		"device":        deviceFields(new(depot.Device)),
+		"configuration": configurationFields(new(depot.Configuration)),
+		"authority":     authorityFields(new(depot.AuthorityGeneration)),
+		"event":         eventFields(new(depot.Event)),
+	} {
+		names, last := map[string]bool{}, uint64(0)
+		for _, f := range fields {
+			if f.tag <= last || f.tag >= tagSequence {
+				t.Errorf("%s: tag %d of %s after %d", record, f.tag, f.name, last)
+			}
+			if names[f.name] {
+				t.Errorf("%s: name %s is used twice", record, f.name)
+			}
+			names[f.name], last = true, f.tag
+		}
+	}
+}
