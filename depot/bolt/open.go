@@ -141,6 +141,9 @@ func (d *Depot) prepareDir(mustExist bool) error {
 		return fmt.Errorf("database %s is missing or empty, but there is an authority that issued from it; restore a backup, or remove the authority to begin anew",
 			filepath.Join(d.dir, databaseFile))
 	}
+	if ledger <= 0 && !mustExist {
+		return emptyUnborn(filepath.Join(d.dir, databaseFile), database)
+	}
 	return nil
 }
 

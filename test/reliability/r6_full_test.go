@@ -43,6 +43,9 @@ func tmpfs(t *testing.T, dir, size string, flags uintptr) {
 	if err := syscall.Mount("tmpfs", dir, "tmpfs", flags, "mode=0700,size="+size); err != nil {
 		t.Fatalf("mount tmpfs: %v", err)
 	}
+	if flags&syscall.MS_REMOUNT == 0 {
+		t.Cleanup(func() { _ = syscall.Unmount(dir, syscall.MNT_DETACH) })
+	}
 }
 
 // TestR6_DiskFull lets devices enrol until the disk is full, at different
@@ -59,7 +62,6 @@ func TestR6_DiskFull(t *testing.T) {
 func fillUp(t *testing.T, filler int) {
 	dir := t.TempDir()
 	tmpfs(t, dir, "1m", 0)
-	t.Cleanup(func() { _ = syscall.Unmount(dir, syscall.MNT_DETACH) })
 	if err := os.WriteFile(filepath.Join(dir, "filler"), make([]byte, filler), 0o600); err != nil {
 		t.Fatal(err)
 	}

@@ -91,7 +91,7 @@ func TestR7_Damage(t *testing.T) {
 			if err := os.Rename(filepath.Join(copyDir(t, other), "authority"), filepath.Join(data, "authority")); err != nil {
 				t.Fatal(err)
 			}
-		}, []string{"authority"}},
+		}, []string{"authority", "mixed", "put the right"}},
 		{"admin token emptied", edit("admin.token", nothing), []string{"admin.token", "remove it"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
