@@ -7,6 +7,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"net/url"
@@ -18,9 +19,11 @@ import (
 	"understudy.example/understudy/clock"
 	"understudy.example/understudy/cmd/understudy/internal/datadir"
 	"understudy.example/understudy/cmd/understudy/internal/selftls"
+	"understudy.example/understudy/cmd/understudy/internal/upkeep"
 	"understudy.example/understudy/configuration"
 	"understudy.example/understudy/depot"
 	"understudy.example/understudy/depot/bolt"
+	"understudy.example/understudy/server"
 )
 
 // instance is everything that a running server holds.
@@ -28,6 +31,7 @@ type instance struct {
 	dir            datadir.Dir
 	token          string
 	depot          depot.Depot
+	store          *bolt.Depot // the same
 	authority      *ca.Authority
 	configurations *configuration.Set
 	public, admin  net.Listener
@@ -99,7 +103,7 @@ func (in *instance) openStore(p *plan, log *slog.Logger) error {
 	if err != nil {
 		return err
 	}
-	in.depot = store
+	in.depot, in.store = store, store
 	return nil
 }
 
@@ -228,4 +232,14 @@ func (in *instance) checkSecret(p *plan) error {
 			configuration.DefaultName, configuration.DefaultName)
 	}
 	return nil
+}
+
+// upkeep is what the admin API can do for the data directory.
+func (in *instance) upkeep() server.Upkeep {
+	return server.Upkeep{
+		VerifyLedger: in.store.VerifyLedger,
+		Backup: func(ctx context.Context, w io.Writer, keys bool) error {
+			return upkeep.Backup(ctx, w, in.dir, in.store, upkeep.Content{Keys: keys, Version: version(), Now: clock.System{}.Now()})
+		},
+	}
 }

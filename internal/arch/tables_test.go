@@ -24,6 +24,7 @@ var arrows = map[string][]string{
 	"ca":              {"clock", "refusal"},
 	"depot/bolt":      {"clock", "depot"},
 	"depot/depottest": {"clock", "depot"},
+	"backup":          {},
 
 	// What joins them.
 	"configuration": {"ca", "challenge", "clock", "depot", "refusal", "scep"},
@@ -38,6 +39,7 @@ var arrows = map[string][]string{
 	"cmd/understudy/internal/selftls": {"cmd/understudy/internal/datadir"},
 	"cmd/understudy/internal/setting": {},
 	"cmd/understudy/internal/subject": {},
+	"cmd/understudy/internal/upkeep":  {"backup", "ca", "clock", "cmd/understudy/internal/datadir", "depot", "depot/bolt"},
 
 	// What only tests use.
 	"internal/arch":          {},
