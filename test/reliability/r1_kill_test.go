@@ -77,16 +77,21 @@ func TestR1_Kill(t *testing.T) {
 
 func makeKeys(t *testing.T) []*rsa.PrivateKey {
 	t.Helper()
+	return deviceKeys()
+}
+
+// deviceKeys are the same for all tests.
+var deviceKeys = sync.OnceValue(func() []*rsa.PrivateKey {
 	keys := make([]*rsa.PrivateKey, devices)
 	for i := range keys {
 		key, err := rsa.GenerateKey(rand.Reader, 2048)
 		if err != nil {
-			t.Fatal(err)
+			panic(err)
 		}
 		keys[i] = key
 	}
 	return keys
-}
+})
 
 // enrolUntilKilled lets every device enrol again and again, kills the server
 // at a random moment after the first success, and returns what was received.
