@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"crypto/rand"
+	"crypto/sha256"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -135,7 +136,24 @@ func (in *instance) openAuthority(ctx context.Context, p *plan, log *slog.Logger
 	if err != nil {
 		return err
 	}
+	if err := in.checkIssuer(ctx); err != nil {
+		return err
+	}
 	return in.rotateRA(ctx, log)
+}
+
+// checkIssuer stops a start with the authority of another store: it would go
+// on issuing, and what it issued so far would chain to nothing.
+func (in *instance) checkIssuer(ctx context.Context) error {
+	latest, err := in.depot.Identities(ctx, depot.IdentityQuery{Limit: 1})
+	if err != nil {
+		return fmt.Errorf("read store: %w", err)
+	}
+	if len(latest.Items) == 0 || latest.Items[0].IssuerSHA256 == sha256.Sum256(in.authority.Issuer().Raw) {
+		return nil
+	}
+	return fmt.Errorf("%s is not the authority that issued the certificates in the store: files of two data directories were mixed; put the right authority's directory back, or use another --data",
+		in.dir.Authority())
 }
 
 func (in *instance) openTLS(p *plan) error {

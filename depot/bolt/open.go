@@ -125,7 +125,7 @@ func (d *Depot) abandon() {
 // prepareDir makes the directory, and refuses one whose files others can read
 // or whose database is gone.
 func (d *Depot) prepareDir(mustExist bool) error {
-	if err := os.MkdirAll(d.dir, 0o700); err != nil {
+	if err := makeDir(d.dir); err != nil {
 		return fmt.Errorf("make store directory: %w", err)
 	}
 	if info, err := os.Stat(d.dir); err != nil {
@@ -148,6 +148,9 @@ func (d *Depot) prepareDir(mustExist bool) error {
 	if database <= 0 && mustExist {
 		return fmt.Errorf("database %s is missing or empty, but there is an authority that issued from it; restore a backup, or remove the authority to begin anew",
 			filepath.Join(d.dir, databaseFile))
+	}
+	if ledger <= 0 && !mustExist {
+		return emptyUnborn(filepath.Join(d.dir, databaseFile), database)
 	}
 	return nil
 }
