@@ -7,7 +7,9 @@ import (
 	"crypto/rsa"
 	"crypto/sha256"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -22,8 +24,7 @@ type cell struct {
 	server      string
 	concurrency int
 	stored      int
-	r           time.Duration // of the core: the mean of before and after
-	drift       float64       // after ÷ before
+	r           time.Duration // of the core, while the cell ran
 	cost        float64       // R an enrolment
 	rate        float64       // certificates a second
 	p50, p99    time.Duration
@@ -36,8 +37,8 @@ func (c cell) String() string {
 	if c.failed != "" {
 		return fmt.Sprintf("%s c=%d stored=%d: %s", c.server, c.concurrency, c.stored, c.failed)
 	}
-	return fmt.Sprintf("%-22s c=%-2d stored=%-7d %.2f R (R %v, drift %.2f) %.0f/s p50 %v p99 %v peak %d MiB start %v", c.server, c.concurrency,
-		c.stored, c.cost, c.r.Round(10*time.Microsecond), c.drift, c.rate, c.p50.Round(100*time.Microsecond),
+	return fmt.Sprintf("%-22s c=%-2d stored=%-7d %.2f R (R %v) %.0f/s p50 %v p99 %v peak %d MiB start %v", c.server, c.concurrency,
+		c.stored, c.cost, c.r.Round(10*time.Microsecond), c.rate, c.p50.Round(100*time.Microsecond),
 		c.p99.Round(100*time.Microsecond), c.peak>>20, c.start.Round(time.Millisecond))
 }
 
@@ -66,19 +67,16 @@ func (h *house) fill(ctx context.Context, s server, c *cell) error {
 	}
 	defer p.stop()
 	c.start = p.took
-	before, err := h.reference(ctx)
+	reference, err := h.reference(ctx)
 	if err != nil {
 		return err
 	}
 	report, err := h.load(ctx, s, p, c.concurrency)
-	if err != nil {
+	r, referenceErr := reference()
+	if err = errors.Join(err, referenceErr); err != nil {
 		return err
 	}
-	after, err := h.reference(ctx)
-	if err != nil {
-		return err
-	}
-	c.r, c.drift = (before+after)/2, float64(after)/float64(before)
+	c.r = r
 	c.cost = float64(report.Server.CPU) * float64(time.Microsecond) / float64(c.r)
 	c.rate = report.Rate
 	c.p50, c.p99 = time.Duration(report.Latency.P50)*time.Microsecond, time.Duration(report.Latency.P99)*time.Microsecond
@@ -101,6 +99,9 @@ func (h *house) filled(s server, stored int) (string, error) {
 	}
 	return dir, s.seed(dir, stored)
 }
+
+// measureVerb has this program measure R instead of comparing.
+const measureVerb = "measure-r"
 
 // report is what of understudy load's report is wanted here.
 type report struct {
@@ -131,42 +132,69 @@ func (h *house) load(ctx context.Context, s server, p *process, concurrency int)
 	return &r, json.Unmarshal(out, &r)
 }
 
-// reference measures R in a process of its own on the servers' core: this
-// program's, which is pure Go.
-func (h *house) reference(ctx context.Context) (time.Duration, error) {
+// reference begins to measure R, in a process of its own on the servers' core:
+// this program's, which is pure Go. The function that it returns ends that and
+// returns the mean.
+func (h *house) reference(ctx context.Context) (func() (time.Duration, error), error) {
 	self, err := os.Executable()
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
-	out, err := exec.CommandContext(ctx, "taskset", "-c", strconv.Itoa(h.plan.serverCore), self, "measure-r", "100").Output()
+	c := exec.CommandContext(ctx, "taskset", "-c", strconv.Itoa(h.plan.serverCore), self, measureVerb)
+	end, err := c.StdinPipe()
 	if err != nil {
-		return 0, fmt.Errorf("measure R: %w", err)
+		return nil, err
 	}
-	n, err := strconv.ParseInt(strings.TrimSpace(string(out)), 10, 64)
-	return time.Duration(n), err
+	out := new(strings.Builder)
+	c.Stdout = out
+	if err := c.Start(); err != nil {
+		return nil, fmt.Errorf("measure R: %w", err)
+	}
+	return func() (time.Duration, error) {
+		if err := errors.Join(end.Close(), c.Wait()); err != nil {
+			return 0, fmt.Errorf("measure R: %w", err)
+		}
+		n, err := strconv.ParseInt(strings.TrimSpace(out.String()), 10, 64)
+		return time.Duration(n), err
+	}, nil
 }
 
-// measureR prints the CPU time of one signature in nanoseconds.
-func measureR(times string) {
-	n, err := strconv.Atoi(times)
-	key, err2 := rsa.GenerateKey(rand.Reader, 2048)
-	if err != nil || err2 != nil || n < 1 {
-		os.Exit(2)
+// measureR signs a few times every little while, until its standard input
+// ends, and prints the mean CPU time of a signature in nanoseconds. It takes
+// a tenth of the core. The neighbours that slow the server down slow it too.
+func measureR() error {
+	const burst, pause = 4, 50 * time.Millisecond
+	key, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		return err
 	}
+	ended := make(chan struct{})
+	go func() {
+		_, _ = io.Copy(io.Discard, os.Stdin)
+		close(ended)
+	}()
 	digest := sha256.Sum256([]byte("understudy"))
-	sign := func() {
-		if _, err := rsa.SignPKCS1v15(nil, key, crypto.SHA256, digest[:]); err != nil {
-			os.Exit(2)
+	var total time.Duration
+	for n := int64(1); ; n += burst {
+		begin := cpu()
+		for range burst {
+			if _, err := rsa.SignPKCS1v15(nil, key, crypto.SHA256, digest[:]); err != nil {
+				return err
+			}
+		}
+		if n > 1 { // the first burst warms up
+			total += cpu() - begin
+		}
+		select {
+		case <-ended:
+			if n == 1 {
+				return errors.New("the cell ended before R was measured")
+			}
+			_, err := fmt.Println(int64(total) / (n - 1))
+			return err
+		case <-time.After(pause):
 		}
 	}
-	for range 10 {
-		sign()
-	}
-	begin := cpu()
-	for range n {
-		sign()
-	}
-	fmt.Println(int64(cpu()-begin) / int64(n))
 }
 
 func cpu() time.Duration {
