@@ -2,7 +2,6 @@ package depottest
 
 import (
 	"context"
-	"fmt"
 	"slices"
 
 	"understudy.example/understudy/depot"
