@@ -313,6 +313,16 @@ func (l *lines) String() string {
 	return l.text.String()
 }
 
+// await returns when there is a line more, which must not take long.
+func (l *lines) await(t *testing.T) {
+	t.Helper()
+	select {
+	case <-l.added:
+	case <-time.After(20 * time.Second):
+		t.Error("nothing was logged")
+	}
+}
+
 // A judge is a Validator that finds everything good and notes what becomes of
 // its grants.
 type judge struct {

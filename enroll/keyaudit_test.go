@@ -88,7 +88,7 @@ func TestWeakKey(t *testing.T) {
 	}
 	h.log.added = make(chan struct{}, 10)
 	stop := h.audit(t)
-	<-h.log.added
+	h.log.await(t)
 	stop()
 	var finding struct {
 		Msg, Kind, Detail, Configuration string
@@ -135,5 +135,5 @@ func TestAuditWaits(t *testing.T) {
 	}
 	close(goOn)
 	group.Wait()
-	<-h.log.added
+	h.log.await(t)
 }

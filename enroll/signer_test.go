@@ -57,6 +57,7 @@ func TestSigner(t *testing.T) {
 		}, false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
 			h := newHouse(t, nil)
 			h.live = h.configure(t, "short", func(s *configuration.Settings) { s.ValiditySeconds = int64(validity / time.Second) })
 			own := h.request(t)

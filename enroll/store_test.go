@@ -101,6 +101,7 @@ func TestStoreFails(t *testing.T) {
 			{"IdentityBySHA256", false, 0},
 		} {
 			t.Run(tt.method+", "+err.Error(), func(t *testing.T) {
+				t.Parallel()
 				h := newHouse(t, nil)
 				r := h.request(t)
 				if tt.again {
@@ -224,6 +225,7 @@ func TestOvertaken(t *testing.T) {
 		{"by another key", asKeyB, enroll.Refused, refusal.TransactionConflict, 1},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
 			h := newHouse(t, nil)
 			r := h.request(t)
 			raw := encoded(t, r)

@@ -46,6 +46,7 @@ func TestAgain(t *testing.T) {
 		}, false, enroll.Issued, ""},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
 			h := newHouse(t, nil)
 			r := h.request(t)
 			raw := encoded(t, r)

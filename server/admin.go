@@ -49,6 +49,8 @@ func (s *Server) adminRoutes() []route {
 		{"GET", apiPrefix + "/devices/{device}", s.showDevice},
 		{"GET", apiPrefix + "/authority", s.showAuthority},
 		{"GET", apiPrefix + "/events", s.listEvents},
+		{"GET", apiPrefix + "/audit/verify", s.verifyLedger},
+		{"GET", apiPrefix + "/backup", s.downloadBackup},
 		{"GET", "/version", s.showVersion},
 		{"GET", "/livez", s.livez},
 		{"GET", "/readyz", s.readyz},
@@ -110,7 +112,11 @@ func (s *Server) guardAdmin(next http.Handler) http.Handler {
 	crossOrigin := http.NewCrossOriginProtection()
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		defer func() {
-			if v := recover(); v != nil {
+			v := recover()
+			if v == http.ErrAbortHandler { //nolint:errorlint // the very value
+				panic(v) // net/http breaks the connection
+			}
+			if v != nil {
 				s.panicked(v)
 				s.fail(w, r, errors.New("panic"))
 			}

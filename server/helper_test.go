@@ -118,6 +118,9 @@ func prepare(t testing.TB, change ...func(*house)) (*house, error) {
 	}
 	t.Cleanup(func() { _ = store.Close() })
 	h.depot = store
+	if h.config.Upkeep.VerifyLedger == nil {
+		h.config.Upkeep.VerifyLedger = store.VerifyLedger
+	}
 	seen := h.wrap(store)
 	set, err := configuration.Load(t.Context(), store, h.clock, nil)
 	if err != nil {

@@ -53,6 +53,8 @@ type Config struct {
 	AdminHosts []string
 	// Version is what /version says.
 	Version string
+	// Upkeep is what the server can do for its data. Optional.
+	Upkeep Upkeep
 }
 
 // Server has the handlers of both listeners. It is safe for concurrent use.
@@ -78,6 +80,8 @@ type Server struct {
 	metrics      *metrics
 	answers      [2]atomic.Pointer[certificateAnswer] // of GetCACert: with the root, without
 	stopping     atomic.Bool
+	upkeep       Upkeep
+	backingUp    atomic.Bool
 
 	public, admin http.Handler
 }
@@ -110,6 +114,7 @@ func New(c Config) (*Server, error) {
 		adminHosts:     c.AdminHosts,
 		tokenHash:      sha256.Sum256([]byte(c.AdminToken)),
 		version:        c.Version,
+		upkeep:         c.Upkeep,
 		proxies:        proxies(c.TrustedProxies),
 		limiter:        limits,
 		gate:           newGate(c.MaxInFlight),

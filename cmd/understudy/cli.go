@@ -27,6 +27,10 @@ type cli struct {
 	Cert    certCmd    `cmd:"" help:"Certificates that were issued."`
 	Device  deviceCmd  `cmd:"" help:"Devices that hold certificates."`
 	CA      caCmd      `cmd:"" name:"ca" help:"The authority's own certificates."`
+	Backup  backupCmd  `cmd:"" help:"Back up the data directory, while the server runs or not."`
+	Restore restoreCmd `cmd:"" help:"Make a data directory from a backup."`
+	Rebuild rebuildCmd `cmd:"" help:"Make the database anew from its ledger."`
+	Audit   auditCmd   `cmd:"" help:"The ledger, in which every record vouches for those before it."`
 	Mac     macCmd     `cmd:"" help:"Act as a Mac."`
 	Load    loadCmd    `cmd:"" help:"Put any SCEP server under load and measure it."`
 	Setting settingCmd `cmd:"" name:"settings" help:"Show every setting and where its value comes from."`

@@ -37,6 +37,8 @@ func TestMain(m *testing.M) {
 //	fetch URL                            print what the server answers
 //	mode PERMISSIONS FILE…               compare permissions
 //	fill FILE TEXT                       write a file of one line, with mode 0600
+//	edit FILE OLD NEW                    replace a text in a file
+//	half FILE                            cut a file in the middle
 //	signal NAME PID                      send TERM or KILL
 //	hold ADDR                            begin a request and never end it
 //	cmdline PID                          print the arguments of a process
@@ -55,6 +57,8 @@ func TestScripts(t *testing.T) {
 			"mode":     mode,
 			"fill":     fill,
 			"cmdline":  cmdline,
+			"edit":     edit,
+			"half":     half,
 			"nosecret": nosecret,
 			"signal":   sendSignal,
 			"hold":     hold,
@@ -153,6 +157,22 @@ func mode(ts *testscript.TestScript, neg bool, args []string) {
 func fill(ts *testscript.TestScript, neg bool, args []string) {
 	need(ts, neg, len(args) == 2, "fill FILE TEXT")
 	ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte(args[1]+"\n"), 0o600))
+}
+
+func edit(ts *testscript.TestScript, neg bool, args []string) {
+	need(ts, neg, len(args) == 3, "edit FILE OLD NEW")
+	text := ts.ReadFile(args[0])
+	if !strings.Contains(text, args[1]) {
+		ts.Fatalf("%s does not hold %q", args[0], args[1])
+	}
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte(strings.ReplaceAll(text, args[1], args[2])), 0o600))
+}
+
+func half(ts *testscript.TestScript, neg bool, args []string) {
+	need(ts, neg, len(args) == 1, "half FILE")
+	info, err := os.Stat(ts.MkAbs(args[0]))
+	ts.Check(err)
+	ts.Check(os.Truncate(ts.MkAbs(args[0]), info.Size()/2))
 }
 
 func cmdline(ts *testscript.TestScript, neg bool, args []string) {

@@ -97,6 +97,7 @@ func (in *instance) serve(ctx context.Context, a *app, p *plan, log *slog.Logger
 		AdminToken:         in.token,
 		AdminHosts:         p.adminHosts(),
 		Version:            version(),
+		Upkeep:             in.upkeep(),
 	})
 	if err != nil {
 		return err

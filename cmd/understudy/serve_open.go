@@ -3,9 +3,11 @@ package main
 import (
 	"context"
 	"crypto/rand"
+	"crypto/sha256"
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"net/url"
@@ -17,9 +19,11 @@ import (
 	"understudy.example/understudy/clock"
 	"understudy.example/understudy/cmd/understudy/internal/datadir"
 	"understudy.example/understudy/cmd/understudy/internal/selftls"
+	"understudy.example/understudy/cmd/understudy/internal/upkeep"
 	"understudy.example/understudy/configuration"
 	"understudy.example/understudy/depot"
 	"understudy.example/understudy/depot/bolt"
+	"understudy.example/understudy/server"
 )
 
 // instance is everything that a running server holds.
@@ -27,6 +31,7 @@ type instance struct {
 	dir            datadir.Dir
 	token          string
 	depot          depot.Depot
+	store          *bolt.Depot // the same
 	authority      *ca.Authority
 	configurations *configuration.Set
 	public, admin  net.Listener
@@ -98,7 +103,7 @@ func (in *instance) openStore(p *plan, log *slog.Logger) error {
 	if err != nil {
 		return err
 	}
-	in.depot = store
+	in.depot, in.store = store, store
 	return nil
 }
 
@@ -131,7 +136,24 @@ func (in *instance) openAuthority(ctx context.Context, p *plan, log *slog.Logger
 	if err != nil {
 		return err
 	}
+	if err := in.checkIssuer(ctx); err != nil {
+		return err
+	}
 	return in.rotateRA(ctx, log)
+}
+
+// checkIssuer stops a start with the authority of another store: it would go
+// on issuing, and what it issued so far would chain to nothing.
+func (in *instance) checkIssuer(ctx context.Context) error {
+	latest, err := in.depot.Identities(ctx, depot.IdentityQuery{Limit: 1})
+	if err != nil {
+		return fmt.Errorf("read store: %w", err)
+	}
+	if len(latest.Items) == 0 || latest.Items[0].IssuerSHA256 == sha256.Sum256(in.authority.Issuer().Raw) {
+		return nil
+	}
+	return fmt.Errorf("%s is not the authority that issued the certificates in the store: files of two data directories were mixed; put the right authority's directory back, or use another --data",
+		in.dir.Authority())
 }
 
 func (in *instance) openTLS(p *plan) error {
@@ -210,4 +232,14 @@ func (in *instance) checkSecret(p *plan) error {
 			configuration.DefaultName, configuration.DefaultName)
 	}
 	return nil
+}
+
+// upkeep is what the admin API can do for the data directory.
+func (in *instance) upkeep() server.Upkeep {
+	return server.Upkeep{
+		VerifyLedger: in.store.VerifyLedger,
+		Backup: func(ctx context.Context, w io.Writer, keys bool) error {
+			return upkeep.Backup(ctx, w, in.dir, in.store, upkeep.Content{Keys: keys, Version: version(), Now: clock.System{}.Now()})
+		},
+	}
 }

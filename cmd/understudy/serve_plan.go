@@ -64,13 +64,19 @@ func oneOf(name, value string, allowed ...string) error {
 
 func (p *plan) usesTLS() bool { return p.flags.TLSSelf || p.flags.TLSCert != "" }
 
-func (p *plan) checkStore() error {
-	kind, rest, _ := strings.Cut(p.flags.Store, ":")
-	if kind != "bolt" || !strings.Contains(p.flags.Store, ":") {
-		return fmt.Errorf("--store %q is unknown: write bolt: or bolt:DIR", kind)
+func (p *plan) checkStore() (err error) {
+	p.storeDir, err = parseStore(p.flags.Store)
+	return err
+}
+
+// parseStore returns the directory in a --store, "" for the one inside the
+// data directory.
+func parseStore(text string) (string, error) {
+	kind, rest, _ := strings.Cut(text, ":")
+	if kind != "bolt" || !strings.Contains(text, ":") {
+		return "", fmt.Errorf("--store %q is unknown: write bolt: or bolt:DIR", kind)
 	}
-	p.storeDir = rest
-	return nil
+	return rest, nil
 }
 
 func (p *plan) checkListeners() error {

@@ -43,9 +43,11 @@ type Options struct {
 	// authority whose certificates it holds.
 	MustExist bool
 
-	// For tests: a failing disk, and the size from which a store is big.
-	wrapLedger func(file) file
-	quickCheck int64
+	// For tests: a failing disk, the size from which a store is big, and
+	// upgrades that no version has.
+	wrapLedger   func(file) file
+	quickCheck   int64
+	moreUpgrades []upgrade
 }
 
 // Depot is a depot.Depot in a directory. It is made by Open.

@@ -62,7 +62,7 @@ func (d *Depot) checkLedger(s state, closedInOrder bool, quick int64) error {
 		err = errors.New("hash is not the one that the database has")
 	}
 	if err != nil {
-		return &LedgerError{d.ledger.path, s.head.start, s.head.number, err}
+		return &LedgerError{Path: d.ledger.path, Offset: s.head.start, Number: s.head.number, Err: err}
 	}
 	return nil
 }
@@ -117,12 +117,7 @@ func (d *Depot) Check(ctx context.Context) ([]string, error) {
 		if end, err = readHead(tx); err != nil {
 			return err
 		}
-		for _, check := range []func() error{c.identities, c.indexes, c.numbered, c.devices, c.configurations} {
-			if err := check(); err != nil {
-				return err
-			}
-		}
-		return nil
+		return c.all()
 	})
 	if err == nil {
 		err = d.settled(ctx, end.number)
@@ -137,6 +132,16 @@ func (d *Depot) Check(ctx context.Context) ([]string, error) {
 		return c.findings, fmt.Errorf("check store %s: %w", d.dir, err)
 	}
 	return c.findings, nil
+}
+
+// all looks at everything but the ledger.
+func (c *checker) all() error {
+	for _, check := range []func() error{c.identities, c.indexes, c.numbered, c.devices, c.configurations} {
+		if err := check(); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // each goes through a bucket, and stops when the caller does not want it any

@@ -55,8 +55,19 @@ func (b *batch) look(i depot.Issuance, serial []byte) (depot.Device, error) {
 	return device.record, err
 }
 
-// issue stores an issuance.
+// issue stores an issuance and its ledger record.
 func (b *batch) issue(i depot.Issuance, serial []byte, device depot.Device) error {
+	n := b.number()
+	i, err := b.keepIssuance(i, serial, device)
+	if err != nil {
+		return err
+	}
+	return b.record(issuedPayload(n, i))
+}
+
+// keepIssuance stores an issuance, without the ledger record, and returns it
+// as it was stored.
+func (b *batch) keepIssuance(i depot.Issuance, serial []byte, device depot.Device) (depot.Issuance, error) {
 	n, t, id := b.number(), i.Transaction, i.Identity
 	t.Sequence, id.PreviousSerial = n, device.LatestSerial
 	device.Names, device.LastSeen, device.LatestSerial = id.Device, id.IssuedAt, id.CertificateSerial
@@ -73,10 +84,10 @@ func (b *batch) issue(i depot.Issuance, serial []byte, device depot.Device) erro
 	)
 	for _, e := range entries {
 		if err := b.put(e.bucket, e.key, e.value); err != nil {
-			return err
+			return i, err
 		}
 	}
-	return b.record(issuedPayload(n, i))
+	return i, nil
 }
 
 // An entry is one key of the database.
@@ -138,18 +149,23 @@ func asRead(i *depot.Identity) {
 	}
 }
 
+// authoritySum tells a generation from others. When it was looked at does not
+// make it another.
+func authoritySum(a depot.AuthorityGeneration) []byte {
+	a.At = time.Time{}
+	return hashOf(encode(authorityFields(&a)))
+}
+
 // RecordAuthority writes the generation to the ledger unless it is the one
 // that was written last.
 func (d *Depot) RecordAuthority(ctx context.Context, a depot.AuthorityGeneration) error {
-	same := a
-	same.At = time.Time{} // when it was looked at does not make it another
-	sum := hashOf(encode(authorityFields(&same)))
+	sum := authoritySum(a)
 	object := appendJSON(nil, authorityFields(&a))
 	err := d.submit(ctx, func(b *batch) error {
 		if string(b.get(bucketMeta, []byte(metaAuthority))) == string(sum) {
 			return nil
 		}
-		payload := append(payloadStart(b.number(), entryAuthority, a.At), `,"authority":`...)
+		payload := append(payloadStart(b.number(), EntryAuthority, a.At), `,"authority":`...)
 		payload = append(append(payload, object...), '}')
 		if err := b.put(bucketMeta, []byte(metaAuthority), sum); err != nil {
 			return err

@@ -62,6 +62,16 @@ func (d *Depot) SetConfiguration(ctx context.Context, c depot.Configuration, cau
 
 // configure stores a configuration, its name, the event and the ledger record.
 func (b *batch) configure(c depot.Configuration, cause depot.EventType) error {
+	n := b.number()
+	if err := b.keepConfiguration(c, cause); err != nil {
+		return err
+	}
+	payload := append(payloadStart(n, string(cause), c.Event(cause).At), `,"configuration":`...)
+	return b.record(append(appendJSON(payload, configurationFields(&c)), '}'))
+}
+
+// keepConfiguration stores a configuration, without the ledger record.
+func (b *batch) keepConfiguration(c depot.Configuration, cause depot.EventType) error {
 	n, event := b.number(), c.Event(cause)
 	if c.RemovedAt.IsZero() {
 		if err := b.put(bucketNames, []byte(c.Name), []byte(c.ID)); err != nil {
@@ -71,11 +81,7 @@ func (b *batch) configure(c depot.Configuration, cause depot.EventType) error {
 	if err := b.put(bucketConfigurations, []byte(c.ID), encode(withSequence(configurationFields(&c), &n))); err != nil {
 		return err
 	}
-	if err := b.put(bucketEvents, number(n), encode(withSequence(eventFields(&event), &n))); err != nil {
-		return err
-	}
-	payload := append(payloadStart(n, string(cause), event.At), `,"configuration":`...)
-	return b.record(append(appendJSON(payload, configurationFields(&c)), '}'))
+	return b.put(bucketEvents, number(n), encode(withSequence(eventFields(&event), &n)))
 }
 
 // Configuration finds by id.

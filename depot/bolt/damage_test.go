@@ -216,6 +216,33 @@ func newestMeta(t testing.TB, dir string) int {
 	return 0
 }
 
+// A full disk or a death can leave the beginning of a database, before
+// anything was in it. It is begun anew, unless there was a store for certain.
+func TestUnborn(t *testing.T) {
+	for _, size := range []int{1, 512, pageSize(), 2 * pageSize(), 4 * pageSize()} {
+		for _, fill := range []byte{0, 0xff} {
+			dir := filepath.Join(t.TempDir(), "store")
+			if err := os.Mkdir(dir, 0o700); err != nil {
+				t.Fatal(err)
+			}
+			write(t, bytes.Repeat([]byte{fill}, size), dir, "store.db")
+			must := options()
+			must.MustExist = true
+			if d, err := bolt.Open(dir, must); err == nil {
+				d.Close()
+				t.Errorf("%d bytes passed for the store that must exist", size)
+			}
+			d := open(t, dir)
+			commit(t, d, 0, 1)
+			d.Close()
+			holds(t, open(t, dir), 0, 1)
+		}
+	}
+	if whole := len(read(t, closed(t, 0), "store.db")); whole <= 4*pageSize() {
+		t.Errorf("a store that holds nothing has a database of %d bytes, like one that was never made", whole)
+	}
+}
+
 func TestMustExist(t *testing.T) {
 	o := options()
 	o.MustExist = true

@@ -1,5 +1,7 @@
 package bolt
 
+import "go.etcd.io/bbolt"
+
 // FailingLedger lets fail decide, before each write, sync and truncation of
 // the ledger, whether that operation fails. A write that fails has written
 // half of what it was given.
@@ -41,6 +43,21 @@ func (f *failingFile) Truncate(size int64) error {
 	}
 	return f.file.Truncate(size)
 }
+
+// WithUpgrades adds steps to newer formats, which no released version has. A
+// step is called in one transaction after another until it returns nil.
+func WithUpgrades(o Options, steps ...func(tx *bbolt.Tx, after []byte) (next []byte, err error)) Options {
+	for _, step := range steps {
+		o.moreUpgrades = append(o.moreUpgrades, step)
+	}
+	return o
+}
+
+// Format is the newest released format.
+const Format = format
+
+// Released is how many upgrades there are between released formats.
+func Released() int { return len(upgrades()) }
 
 // UnsyncedLedger lets the ledger lie in the page cache, and Unsync the
 // database: what is left is the price of everything but durability.

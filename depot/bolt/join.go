@@ -51,19 +51,20 @@ func (d *Depot) sameStore(path string, size int64) error {
 	if errors.Is(err, errTorn) && d.ledger.end == 0 {
 		return nil // a new store whose maker died; catchUp writes it again
 	}
-	var e Entry
+	var after head
 	if err == nil {
-		_, err = follow(line, head{})
+		after, err = follow(line, head{})
 	}
+	store := ""
 	if err == nil {
-		e, err = parseLine(line, head{})
+		store, err = storeOf(line, after)
 	}
 	if err != nil {
-		return &LedgerError{path, 0, 1, err}
+		return &LedgerError{Path: path, Number: 1, Err: err}
 	}
-	if e.payload.Store != d.store {
+	if store != d.store {
 		return fmt.Errorf("ledger %s belongs to store %s and the database to store %s: files of two stores were mixed; put the right ledger back",
-			path, e.payload.Store, d.store)
+			path, store, d.store)
 	}
 	return nil
 }
@@ -135,7 +136,7 @@ func (d *Depot) explainExcess(s state, size int64) error {
 		d.log.Warn("torn record is cut from the ledger", "path", d.ledger.path, "at_byte", s.head.end, "bytes", size-s.head.end)
 		return nil
 	case err != nil:
-		return &LedgerError{d.ledger.path, s.head.end, s.head.number + 1, err}
+		return &LedgerError{Path: d.ledger.path, Offset: s.head.end, Number: s.head.number + 1, Err: err}
 	}
 	return fmt.Errorf("database %s ends at record %d, but its ledger goes on: the database was restored from an older copy or lost its last commits; make it anew with `understudy rebuild`",
 		d.db.Path(), s.head.number)

@@ -33,8 +33,8 @@ const (
 
 // The types of ledger records besides those of depot.EventType.
 const (
-	entryStore     = "store"     // the first record: whose ledger this is
-	entryAuthority = "authority" // a generation of CA certificates
+	EntryStore     = "store"     // the first record: whose ledger this is
+	EntryAuthority = "authority" // a generation of CA certificates
 )
 
 // head is the end of a ledger.
@@ -71,6 +71,9 @@ func lineSum(line []byte) uint32 {
 	return crc32.Update(crc32.Checksum(line[:9], table), table, line[17:])
 }
 
+// errReading: the disk, not the ledger, is at fault.
+var errReading = errors.New("cannot be read")
+
 // errTorn: the file ends before the record does.
 var errTorn = errors.New("record is torn: the file ends before it does")
 
@@ -83,6 +86,8 @@ func readLine(r *bufio.Reader) ([]byte, error) {
 	switch {
 	case err == io.EOF:
 		return nil, io.EOF
+	case err != nil && err != io.ErrUnexpectedEOF:
+		return nil, fmt.Errorf("%w: %w", errReading, err)
 	case err != nil && bytes.IndexByte(line[:n], '\n') < 0:
 		return line[:n], errTorn
 	case err != nil:
@@ -95,6 +100,9 @@ func readLine(r *bufio.Reader) ([]byte, error) {
 	}
 	line = append(line, make([]byte, length+1)...)
 	n, err = io.ReadFull(r, line[ledgerHeader:])
+	if err != nil && err != io.EOF && err != io.ErrUnexpectedEOF {
+		return nil, fmt.Errorf("%w: %w", errReading, err)
+	}
 	if err != nil {
 		if bytes.IndexByte(line[:ledgerHeader+n], '\n') < 0 {
 			return line[:ledgerHeader+n], errTorn
@@ -114,6 +122,7 @@ type Entry struct {
 	At      time.Time
 	Offset  int64 // in the file, bytes
 	payload payload
+	after   head // the end of a ledger of which this is the last record
 }
 
 type payload struct {
@@ -162,23 +171,29 @@ func (e Entry) wrap(err error) error {
 
 // A Report is what reading a ledger found.
 type Report struct {
-	Store   string   // identity of the store that the ledger belongs to
-	Records uint64   // whole and chained
-	Bytes   int64    // that they take
-	Head    [32]byte // hash of the last one
+	Store   string    // identity of the store that the ledger belongs to
+	Records uint64    // whole and chained
+	Bytes   int64     // that they take
+	Head    [32]byte  // hash of the last one
+	LastAt  time.Time // when that happened which the last one tells
 	last    head
 }
 
 // LedgerError names the place where a ledger stops being what was written.
 type LedgerError struct {
 	Path   string
-	Offset int64  // of the record that is wrong, bytes
-	Number uint64 // that this record should have
+	Offset int64     // of the record that is wrong, bytes
+	Number uint64    // that this record should have
+	LastAt time.Time // when that happened which the record before tells; zero for the first
 	Err    error
 }
 
 func (e *LedgerError) Error() string {
-	return fmt.Sprintf("ledger %s is damaged at byte %d (record %d): %v", e.Path, e.Offset, e.Number, e.Err)
+	text := fmt.Sprintf("ledger %s is damaged at byte %d (record %d): %v", e.Path, e.Offset, e.Number, e.Err)
+	if !e.LastAt.IsZero() {
+		text += fmt.Sprintf("; record %d, of %s, is the last good one", e.Number-1, e.LastAt.Format(time.RFC3339))
+	}
+	return text
 }
 
 func (e *LedgerError) Unwrap() error { return e.Err }
@@ -186,7 +201,7 @@ func (e *LedgerError) Unwrap() error { return e.Err }
 // VerifyLedger reads a whole ledger and follows its chain. It returns a
 // *LedgerError that names the first place where a record was torn, edited,
 // removed or moved; the Report tells how far the ledger is good. Records cut
-// off at the very end, whole ones, only the database can miss: see Check.
+// off at the very end, whole ones, only the database can miss: see VerifyStore.
 func VerifyLedger(path string) (Report, error) { return ReadLedger(path, nil) }
 
 // ReadLedger verifies as VerifyLedger does and gives each record to each,
@@ -201,35 +216,74 @@ func ReadLedger(path string, each func(Entry) error) (Report, error) {
 }
 
 func readLedger(path string, r io.Reader, each func(Entry) error) (Report, error) {
-	var report Report
+	if each == nil {
+		return scanLedger(path, r, nil)
+	}
+	return scanLedger(path, r, func(line []byte, after head) error {
+		e, err := parseLine(line, after)
+		if err != nil {
+			return &LedgerError{Path: path, Offset: after.start, Number: after.number, Err: err}
+		}
+		return each(e)
+	})
+}
+
+// scanLedger follows the chain and gives each line to look, if there is a
+// look, with the head after it. An error of look ends the reading.
+func scanLedger(path string, r io.Reader, look func(line []byte, after head) error) (report Report, err error) {
 	lines := bufio.NewReaderSize(r, 1<<16)
+	var last []byte
+	defer func() {
+		if e, ok := parseLast(last, report.last); ok {
+			report.LastAt = e.At
+		}
+		if damaged := (*LedgerError)(nil); errors.As(err, &damaged) {
+			damaged.LastAt = report.LastAt
+		}
+	}()
 	for {
 		at := report.last
 		line, err := readLine(lines)
 		if err == io.EOF {
 			return report, nil
 		}
-		var e Entry
 		var after head
 		if err == nil {
 			after, err = follow(line, at)
 		}
-		if err == nil && (each != nil || after.number == 1) {
-			e, err = parseLine(line, at)
+		if err == nil && after.number == 1 {
+			report.Store, err = storeOf(line, after)
+		}
+		if errors.Is(err, errReading) {
+			return report, fmt.Errorf("ledger %s, record %d: %w", path, at.number+1, err)
 		}
 		if err != nil {
-			return report, &LedgerError{path, at.end, at.number + 1, err}
+			return report, &LedgerError{Path: path, Offset: at.end, Number: at.number + 1, Err: err}
 		}
-		if after.number == 1 {
-			report.Store = e.payload.Store
-		}
-		if each != nil {
-			if err := each(e); err != nil {
+		if look != nil {
+			if err := look(line, after); err != nil {
 				return report, err
 			}
 		}
-		report.Records, report.Bytes, report.Head, report.last = after.number, after.end, after.hash, after
+		last, report.Records, report.Bytes, report.Head, report.last = line, after.number, after.end, after.hash, after
 	}
+}
+
+func parseLast(line []byte, after head) (Entry, bool) {
+	if line == nil {
+		return Entry{}, false
+	}
+	e, err := parseLine(line, after)
+	return e, err == nil
+}
+
+// storeOf returns the identity in the first record.
+func storeOf(line []byte, after head) (string, error) {
+	e, err := parseLine(line, after)
+	if err == nil && e.Type != EntryStore {
+		err = errors.New("the first record does not say whose ledger this is")
+	}
+	return e.payload.Store, err
 }
 
 // follow checks that the line is the one that follows h and returns the head
@@ -237,23 +291,35 @@ func readLedger(path string, r io.Reader, each func(Entry) error) (Report, error
 func follow(line []byte, h head) (head, error) {
 	payload := line[ledgerHeader : len(line)-1]
 	again, after := h.next(payload)
-	if !bytes.Equal(again, line) {
-		return head{}, errors.New("hash does not follow from the record before: a record was edited, removed or moved")
-	}
 	if start := fmt.Appendf(nil, `{"n":%d,`, after.number); !bytes.HasPrefix(payload, start) {
-		return head{}, fmt.Errorf("payload does not begin with %s", start)
+		return head{}, wrongNumber(payload, after.number)
+	}
+	if !bytes.Equal(again, line) {
+		return head{}, errors.New("hash does not follow from the record before: one of the two was edited or replaced")
 	}
 	return after, nil
 }
 
-// parseLine reads the payload of a line that follows h.
-func parseLine(line []byte, h head) (Entry, error) {
+// wrongNumber says what it means that a payload has another number than its
+// place.
+func wrongNumber(payload []byte, want uint64) error {
+	var said uint64
+	_, err := fmt.Sscanf(string(payload[:min(len(payload), 32)]), `{"n":%d,`, &said)
+	switch {
+	case err != nil:
+		return errors.New("payload does not begin with its number")
+	case said > want:
+		return fmt.Errorf("it says that it is record %d: records before it were removed or moved", said)
+	}
+	return fmt.Errorf("it says that it is record %d: a record was inserted, repeated or moved", said)
+}
+
+// parseLine reads the payload of a line, after which the ledger has the head
+// after.
+func parseLine(line []byte, after head) (Entry, error) {
 	var p payload
 	if err := json.Unmarshal(line[ledgerHeader:len(line)-1], &p); err != nil {
 		return Entry{}, fmt.Errorf("payload: %w", err)
 	}
-	if p.Number == 1 && p.Type != entryStore {
-		return Entry{}, errors.New("the first record does not say whose ledger this is")
-	}
-	return Entry{p.Number, p.Type, p.At, h.end, p}, nil
+	return Entry{p.Number, p.Type, p.At, after.start, p, after}, nil
 }

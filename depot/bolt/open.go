@@ -91,8 +91,15 @@ func (d *Depot) open(o Options) (err error) {
 	if err := d.initialise(o); err != nil {
 		return err
 	}
-	state, err := d.readState(path)
+	steps := append(upgrades(), o.moreUpgrades...)
+	state, err := d.readState(path, 1+uint64(len(steps)))
 	if err != nil {
+		return err
+	}
+	if err := d.upgrade(state.format, steps); err != nil {
+		return err
+	}
+	if err := d.checkBuckets(path); err != nil {
 		return err
 	}
 	err = d.joinLedger(state, pid < 0, o)
@@ -118,7 +125,7 @@ func (d *Depot) abandon() {
 // prepareDir makes the directory, and refuses one whose files others can read
 // or whose database is gone.
 func (d *Depot) prepareDir(mustExist bool) error {
-	if err := os.MkdirAll(d.dir, 0o700); err != nil {
+	if err := makeDir(d.dir); err != nil {
 		return fmt.Errorf("make store directory: %w", err)
 	}
 	if info, err := os.Stat(d.dir); err != nil {
@@ -141,6 +148,9 @@ func (d *Depot) prepareDir(mustExist bool) error {
 	if database <= 0 && mustExist {
 		return fmt.Errorf("database %s is missing or empty, but there is an authority that issued from it; restore a backup, or remove the authority to begin anew",
 			filepath.Join(d.dir, databaseFile))
+	}
+	if ledger <= 0 && !mustExist {
+		return emptyUnborn(filepath.Join(d.dir, databaseFile), database)
 	}
 	return nil
 }
@@ -170,16 +180,26 @@ func (d *Depot) openDatabase(path string, options *bbolt.Options) (*bbolt.DB, er
 	db, err := bbolt.Open(path, 0o600, options)
 	switch {
 	case errors.Is(err, berrors.ErrTimeout):
-		return nil, fmt.Errorf("store %s is in use by %s; stop that one first", d.dir, d.holder())
+		return nil, &InUseError{d.dir, holder(d.dir)}
 	case err != nil:
 		return nil, fmt.Errorf("database %s cannot be opened (%w); restore a backup, or make it anew from its ledger with `understudy rebuild`", path, err)
 	}
 	return db, nil
 }
 
-// holder names the process that has the store open.
-func (d *Depot) holder() string {
-	b, err := os.ReadFile(filepath.Join(d.dir, pidFile))
+// InUseError: another process has the store open.
+type InUseError struct {
+	Dir    string
+	Holder string // "process 123", or "another process"
+}
+
+func (e *InUseError) Error() string {
+	return fmt.Sprintf("store %s is in use by %s; stop that one first", e.Dir, e.Holder)
+}
+
+// holder names the process that has a store open.
+func holder(dir string) string {
+	b, err := os.ReadFile(filepath.Join(dir, pidFile))
 	pid, err2 := strconv.Atoi(strings.TrimSpace(string(b)))
 	if err != nil || err2 != nil {
 		return "another process"
@@ -209,7 +229,7 @@ func (d *Depot) initialise(o Options) error {
 		}
 		store := hex.EncodeToString(id)
 		b := &batch{tx: tx}
-		payload := payloadStart(b.number(), entryStore, o.Clock.Now())
+		payload := payloadStart(b.number(), EntryStore, o.Clock.Now())
 		payload = fmt.Appendf(payload, `,"store":%q,"format":%d}`, store, format)
 		return errors.Join(
 			b.put(bucketMeta, []byte(metaFormat), number(format)),
@@ -222,21 +242,21 @@ func (d *Depot) initialise(o Options) error {
 
 // A state is what the database says about itself when it is opened.
 type state struct {
+	format  uint64
 	head    head
 	first   uint64 // number of the first pending record; head.number+1 if there is none
 	pending []byte // the records that may not be in the ledger
 }
 
-func (d *Depot) readState(path string) (s state, err error) {
+// readState refuses a store that is newer than this program.
+func (d *Depot) readState(path string, newest uint64) (s state, err error) {
 	err = d.db.View(func(tx *bbolt.Tx) error {
 		meta := tx.Bucket([]byte(bucketMeta))
-		if f := numberOf(meta.Get([]byte(metaFormat))); f != format {
-			return fmt.Errorf("store %s has format %d and this program knows only %d; use the version of Understudy that wrote it", d.dir, f, format)
+		if s.format = numberOf(meta.Get([]byte(metaFormat))); s.format > newest || s.format == 0 {
+			return fmt.Errorf("store %s has format %d and this program knows only %d; use the version of Understudy that wrote it", d.dir, s.format, newest)
 		}
-		for _, name := range buckets() {
-			if tx.Bucket([]byte(name)) == nil {
-				return &damageError{path, "bucket " + name + " is missing"}
-			}
+		if tx.Bucket([]byte(bucketPending)) == nil {
+			return &damageError{path, "bucket " + bucketPending + " is missing"}
 		}
 		d.store = string(meta.Get([]byte(metaStore)))
 		if s.head, err = readHead(tx); err != nil {
@@ -250,4 +270,16 @@ func (d *Depot) readState(path string) (s state, err error) {
 		})
 	})
 	return s, err
+}
+
+// checkBuckets refuses a store of the newest format that lacks one.
+func (d *Depot) checkBuckets(path string) error {
+	return d.db.View(func(tx *bbolt.Tx) error {
+		for _, name := range buckets() {
+			if tx.Bucket([]byte(name)) == nil {
+				return &damageError{path, "bucket " + name + " is missing"}
+			}
+		}
+		return nil
+	})
 }

@@ -10,7 +10,8 @@ import (
 	"understudy.example/understudy/depot"
 )
 
-// format is the number of this layout. Adding a field or a bucket raises it.
+// format is the number of this layout. Adding a field or a bucket raises it, and
+// adds a step to upgrades.
 const format = 1
 
 // The buckets. One counter numbers the steps of the whole depot: the number
@@ -57,6 +58,7 @@ const (
 	metaStore     = "store"     // identity of the store, hex
 	metaHead      = "head"      // end of the ledger after the last step
 	metaAuthority = "authority" // SHA-256 over the generation recorded last
+	metaUpgrade   = "upgrade"   // how far an upgrade to the next format came
 	metaProbe     = "probe"     // room that Ready tried to get
 )
 

@@ -24,6 +24,7 @@ var arrows = map[string][]string{
 	"ca":              {"clock", "refusal"},
 	"depot/bolt":      {"clock", "depot"},
 	"depot/depottest": {"clock", "depot"},
+	"backup":          {},
 
 	// What joins them.
 	"configuration": {"ca", "challenge", "clock", "depot", "refusal", "scep"},
@@ -41,17 +42,19 @@ var arrows = map[string][]string{
 	"cmd/understudy/internal/selftls": {"cmd/understudy/internal/datadir"},
 	"cmd/understudy/internal/setting": {},
 	"cmd/understudy/internal/subject": {},
+	"cmd/understudy/internal/upkeep":  {"backup", "ca", "clock", "cmd/understudy/internal/datadir", "depot", "depot/bolt"},
 
 	// What only tests use.
-	"internal/arch":         {},
-	"test/bench":            {},
-	"test/clients":          {"test/internal/program", "test/internal/shown"},
-	"test/compare":          {"depot", "depot/bolt"},
-	"test/crash":            {"test/internal/program"},
-	"test/readme":           {"test/internal/program", "test/internal/shown"},
-	"test/internal/program": {},
-	"test/internal/shown":   {},
-	"test/secrets":          {"test/internal/program"},
+	"internal/arch":          {},
+	"test/bench":             {},
+	"test/clients":           {"test/internal/program", "test/internal/shown"},
+	"test/compare":           {"depot", "depot/bolt"},
+	"test/readme":            {"test/internal/program", "test/internal/shown"},
+	"test/internal/program":  {},
+	"test/internal/powercut": {},
+	"test/reliability":       {"test/internal/program"},
+	"test/internal/shown":    {},
+	"test/secrets":           {"test/internal/program"},
 }
 
 // homes says where each outside library may be imported, tests aside. The
@@ -84,6 +87,9 @@ var homes = map[string][]string{
 	// The machine.
 	"golang.org/x/sys": {"load"},
 
+	// What only tests use.
+	"github.com/hanwen/go-fuse/v2": {"test/internal/powercut"},
+
 	// The command line.
 	"github.com/alecthomas/kong": {"cmd/understudy", "cmd/understudy/internal/setting"},
 	"go.yaml.in/yaml/v3":         {"cmd/understudy/internal/setting"},
@@ -93,7 +99,7 @@ var homes = map[string][]string{
 // scep knows no HTTP and nobody decides anything by the shell.
 var secluded = map[string][]string{
 	"net/http": {"cmd/understudy", "cmd/understudy/internal/api", "load", "scep/client", "server", "test/internal/program"},
-	"os/exec":  {"test/compare", "test/internal/program"},
+	"os/exec":  {"test/compare", "test/internal/powercut", "test/internal/program"},
 	"unsafe":   {},
 }
 

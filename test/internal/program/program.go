@@ -21,16 +21,9 @@ type Binary string
 
 // Build builds cmd/understudy with the given build flags. The caller runs
 // remove when it is done, usually in TestMain.
-//
-// It also looks at every source file of the module, because the go command
-// caches a test's result by the files that the test itself touched, and would
-// otherwise repeat yesterday's result for today's binary.
 func Build(flags ...string) (binary Binary, remove func(), err error) {
 	root, err := ModuleRoot()
 	if err != nil {
-		return "", nil, err
-	}
-	if err := touchSources(root); err != nil {
 		return "", nil, err
 	}
 	dir, err := os.MkdirTemp("", "understudy-test-")
@@ -77,8 +70,17 @@ func ModuleRoot() (string, error) {
 	return filepath.Dir(strings.TrimSpace(string(out))), nil
 }
 
-func touchSources(root string) error {
-	return filepath.WalkDir(root, func(path string, d os.DirEntry, err error) error {
+// dependOnSources looks at every source file of the module. The go command
+// caches a test's result by the files that the test itself looked at, and would
+// otherwise repeat yesterday's result for today's binary. It sees only what
+// happens while a test runs, not what TestMain does before.
+func dependOnSources(t testing.TB) {
+	t.Helper()
+	root, err := ModuleRoot()
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = filepath.WalkDir(root, func(path string, d os.DirEntry, err error) error {
 		if err != nil {
 			return err
 		}
@@ -90,6 +92,9 @@ func touchSources(root string) error {
 		}
 		return err
 	})
+	if err != nil {
+		t.Fatalf("look at the sources: %v", err)
+	}
 }
 
 // Result is what a command that ran to its end left behind.
@@ -102,6 +107,7 @@ type Result struct {
 // own; a verb that takes longer than a minute is a failure.
 func (b Binary) Run(t testing.TB, env []string, arguments ...string) Result {
 	t.Helper()
+	dependOnSources(t)
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	command := exec.CommandContext(ctx, string(b), arguments...)

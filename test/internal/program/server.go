@@ -67,6 +67,7 @@ func (b Binary) Start(t testing.TB, o Options) *Server {
 // TryStart is Start for a test that expects the start to fail.
 func (b Binary) TryStart(t testing.TB, o Options) (*Server, error) {
 	t.Helper()
+	dependOnSources(t)
 	if o.Data == "" {
 		o.Data = filepath.Join(t.TempDir(), "data")
 	}

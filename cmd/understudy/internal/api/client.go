@@ -122,6 +122,32 @@ func (c *Client) Bytes(ctx context.Context, path string) ([]byte, error) {
 	return c.send(ctx, http.MethodGet, path, nil, nil)
 }
 
+// Stream returns the body of a GET, which may be long and take its time. The
+// caller closes it. Reading it fails when the server broke off.
+func (c *Client) Stream(ctx context.Context, path string, query url.Values) (io.ReadCloser, error) {
+	target := c.base + path
+	if len(query) > 0 {
+		target += "?" + query.Encode()
+	}
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, target, nil)
+	if err != nil {
+		return nil, fmt.Errorf("make request: %w", err)
+	}
+	request.Header.Set("Authorization", "Bearer "+c.token)
+	patient := *c.http
+	patient.Timeout = 0
+	response, err := patient.Do(request)
+	if err != nil {
+		return nil, &Unreachable{Server: c.base, Err: err}
+	}
+	if response.StatusCode != http.StatusOK {
+		defer response.Body.Close()
+		answer, _ := io.ReadAll(io.LimitReader(response.Body, maxAnswer)) // what there is of an explanation
+		return nil, problemOf(response, answer)
+	}
+	return response.Body, nil
+}
+
 func (c *Client) send(ctx context.Context, method, path string, query url.Values, in any) ([]byte, error) {
 	var body io.Reader
 	if in != nil {

@@ -15,6 +15,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 
 	"understudy.example/understudy/cmd/understudy/internal/api"
@@ -48,8 +49,14 @@ func Open(path string) (Dir, error) {
 	if err != nil {
 		return "", fmt.Errorf("open data directory: %w", err)
 	}
+	_, missing := os.Stat(absolute)
 	if err := os.MkdirAll(absolute, 0o700); err != nil {
 		return "", fmt.Errorf("make data directory: %w", err)
+	}
+	if missing != nil {
+		if err := syncDir(filepath.Dir(absolute)); err != nil {
+			return "", fmt.Errorf("make data directory: %w", err)
+		}
 	}
 	info, err := os.Stat(absolute)
 	if err != nil {
@@ -160,5 +167,20 @@ func write(path string, text []byte, mode fs.FileMode) (err error) {
 	if err != nil {
 		return err
 	}
-	return os.Rename(f.Name(), path)
+	if err = os.Rename(f.Name(), path); err != nil {
+		return err
+	}
+	return syncDir(filepath.Dir(path))
+}
+
+// syncDir makes the names in a directory durable. Windows has no such thing.
+func syncDir(dir string) error {
+	if runtime.GOOS == "windows" {
+		return nil
+	}
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
 }

@@ -1,4 +1,4 @@
-package crash
+package reliability
 
 import (
 	"bytes"
@@ -24,17 +24,12 @@ import (
 	"understudy.example/understudy/test/internal/program"
 )
 
-// understudy is the binary under test.
-var understudy program.Binary
-
-func TestMain(m *testing.M) {
-	os.Exit(program.Main(m, &understudy))
-}
-
 const (
-	// shortRounds is what a plain `go test` runs; roundsVariable asks for more.
-	shortRounds    = 5
-	roundsVariable = "UNDERSTUDY_CRASH_ROUNDS"
+	// roundsVariable asks for so many rounds.
+	roundsVariable = "UNDERSTUDY_KILL_ROUNDS"
+	// lookAtAll is how many rounds lie between two looks at everything that was
+	// ever received; the others look at what their own round received.
+	lookAtAll = 20
 	// devices enrol at once, each with its own key.
 	devices = 6
 	// A server dies this long after the first enrolment of its round, at a
@@ -49,11 +44,11 @@ type receipt struct {
 	der               []byte
 }
 
-// TestKill kills the server at random moments while devices enrol, starts it
+// TestR1_Kill kills the server at random moments while devices enrol, starts it
 // again on the same data, and looks for every certificate that a device had
-// received by then, from this round and from all before it.
-func TestKill(t *testing.T) {
-	rounds := shortRounds
+// received by then.
+func TestR1_Kill(t *testing.T) {
+	rounds := pick(4, 500)
 	if text := os.Getenv(roundsVariable); text != "" {
 		n, err := strconv.Atoi(text)
 		if err != nil {
@@ -65,14 +60,19 @@ func TestKill(t *testing.T) {
 	server := understudy.Start(t, program.Options{Data: data})
 	secret := server.SecretKey
 	var received []receipt
-	for range rounds {
-		received = append(received, enrolUntilKilled(t, server, secret, keys)...)
+	for round := range rounds {
+		fresh := enrolUntilKilled(t, server, secret, keys)
+		received = append(received, fresh...)
 		server = understudy.Start(t, program.Options{Data: data})
-		lookFor(t, server, received)
+		if round%lookAtAll == 0 {
+			fresh = received
+		}
+		lookFor(t, server, fresh)
 		if t.Failed() {
 			return
 		}
 	}
+	lookFor(t, server, received)
 	if len(received) < rounds {
 		t.Fatalf("%d certificates in %d rounds: the devices had no chance", len(received), rounds)
 	}
@@ -85,16 +85,21 @@ func TestKill(t *testing.T) {
 
 func makeKeys(t *testing.T) []*rsa.PrivateKey {
 	t.Helper()
+	return deviceKeys()
+}
+
+// deviceKeys are the same for all tests.
+var deviceKeys = sync.OnceValue(func() []*rsa.PrivateKey {
 	keys := make([]*rsa.PrivateKey, devices)
 	for i := range keys {
 		key, err := rsa.GenerateKey(rand.Reader, 2048)
 		if err != nil {
-			t.Fatal(err)
+			panic(err)
 		}
 		keys[i] = key
 	}
 	return keys
-}
+})
 
 // enrolUntilKilled lets every device enrol again and again, kills the server
 // at a random moment after the first success, and returns what was received.

@@ -1,0 +1,90 @@
+package bolt
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"go.etcd.io/bbolt"
+)
+
+// An upgrade makes the next format of a database. It is called in one
+// transaction after another, each with what the one before returned (nil at
+// first), and returns nil when it is done, so that a big store needs no big
+// transaction and a death costs one of them. Each transaction changes what it
+// changes whole, and after is not longer than a key.
+type upgrade func(tx *bbolt.Tx, after []byte) (next []byte, err error)
+
+// upgrades are the steps from format 1 to format: the first makes format 2.
+// The ledger is never upgraded: its records are read as they were written.
+func upgrades() []upgrade { return nil }
+
+// formatSuffix is that of the copies that are kept of a store before it is
+// upgraded, with its format behind it.
+const formatSuffix = ".format-"
+
+// upgrade brings the database to the newest format. The store was looked
+// through before.
+func (d *Depot) upgrade(from uint64, steps []upgrade) error {
+	for n := from; n < 1+uint64(len(steps)); n++ {
+		d.log.Info("store is upgraded", "dir", d.dir, "from_format", n, "to_format", n+1)
+		if err := d.upgradeOnce(n, steps[n-1]); err != nil {
+			return fmt.Errorf("upgrade store %s from format %d to %d: %w; start again to go on, or put %s%s%d back for the version that wrote it",
+				d.dir, n, n+1, err, databaseFile, formatSuffix, n)
+		}
+	}
+	return nil
+}
+
+// upgradeOnce takes one step, or the rest of one that a death interrupted.
+func (d *Depot) upgradeOnce(from uint64, step upgrade) error {
+	begun := false
+	err := d.db.View(func(tx *bbolt.Tx) error {
+		begun = tx.Bucket([]byte(bucketMeta)).Get([]byte(metaUpgrade)) != nil
+		return nil
+	})
+	if err == nil && !begun {
+		err = d.keepFormat(from)
+	}
+	for done := false; err == nil && !done; {
+		err = d.db.Update(func(tx *bbolt.Tx) (err error) {
+			done, err = portion(tx, from, step)
+			return err
+		})
+	}
+	return err
+}
+
+// portion takes one part of a step, and notes how far it came.
+func portion(tx *bbolt.Tx, from uint64, step upgrade) (done bool, err error) {
+	meta := tx.Bucket([]byte(bucketMeta))
+	next, err := step(tx, meta.Get([]byte(metaUpgrade)))
+	switch {
+	case err != nil:
+		return false, err
+	case next != nil:
+		return false, meta.Put([]byte(metaUpgrade), next)
+	}
+	return true, errors.Join(meta.Delete([]byte(metaUpgrade)), meta.Put([]byte(metaFormat), number(from+1)))
+}
+
+// keepFormat copies database and ledger as they are before the first change.
+func (d *Depot) keepFormat(from uint64) error {
+	for _, name := range []string{ledgerFile, databaseFile} { // who finds the second has both
+		path := filepath.Join(d.dir, name)
+		kept := fmt.Sprintf("%s%s%d", path, formatSuffix, from)
+		err := copyFile(kept+".tmp", path, -1)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue // a new store whose maker died has no ledger yet
+		}
+		if err == nil {
+			err = os.Rename(kept+".tmp", kept)
+		}
+		if err != nil {
+			return fmt.Errorf("keep a copy: %w", err)
+		}
+	}
+	return syncDir(d.dir)
+}
