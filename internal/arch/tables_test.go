@@ -26,6 +26,9 @@ var arrows = map[string][]string{
 	"depot/depottest": {"clock", "depot"},
 	"backup":          {},
 
+	// Microsoft, as a lab has it.
+	"challenge/intune/fake": {"clock"},
+
 	// What joins them.
 	"configuration": {"ca", "challenge", "clock", "depot", "refusal", "scep"},
 	"enroll":        {"ca", "challenge", "clock", "configuration", "depot", "device", "refusal", "scep"},
@@ -67,8 +70,11 @@ var homes = map[string][]string{
 	"go.mozilla.org/pkcs7":       {"scep/client"},
 
 	// DER and text.
-	"golang.org/x/crypto/cryptobyte": {"ca", "device", "scep", "scep/client", "scep/client/craft", "scep/internal/cms"},
+	"golang.org/x/crypto/cryptobyte": {"ca", "challenge/intune/fake", "device", "scep", "scep/client", "scep/client/craft", "scep/internal/cms"},
 	"golang.org/x/text":              {"device"},
+
+	// Tokens of Microsoft's.
+	"github.com/golang-jwt/jwt/v5": {"challenge/intune/fake"},
 
 	// Keys.
 	"github.com/titanous/rocacheck": {"ca"},
