@@ -27,6 +27,7 @@ var arrows = map[string][]string{
 	"backup":          {},
 
 	// Microsoft, as a lab has it.
+	"challenge/intune":      {"challenge", "depot", "refusal"},
 	"challenge/intune/fake": {"clock"},
 
 	// What joins them.
@@ -74,7 +75,10 @@ var homes = map[string][]string{
 	"golang.org/x/text":              {"device"},
 
 	// Tokens of Microsoft's.
-	"github.com/golang-jwt/jwt/v5": {"challenge/intune/fake"},
+	"github.com/AzureAD/microsoft-authentication-library-for-go": {"challenge/intune"},
+	"github.com/golang-jwt/jwt/v5":                               {"challenge/intune/fake"},
+	"github.com/google/uuid":                                     {"challenge/intune"},
+	"golang.org/x/sync":                                          {"challenge/intune"},
 
 	// Keys.
 	"github.com/titanous/rocacheck": {"ca"},
@@ -104,7 +108,7 @@ var homes = map[string][]string{
 // secluded are packages of the standard library that few may import, so that
 // scep knows no HTTP and nobody decides anything by the shell.
 var secluded = map[string][]string{
-	"net/http": {"cmd/understudy", "cmd/understudy/internal/api", "load", "scep/client", "server", "test/internal/program"},
+	"net/http": {"challenge/intune", "challenge/intune/fake", "cmd/understudy", "cmd/understudy/internal/api", "load", "scep/client", "server", "test/internal/program"},
 	"os/exec":  {"test/compare", "test/internal/powercut", "test/internal/program"},
 	"unsafe":   {},
 }

@@ -1,0 +1,338 @@
+package intune_test
+
+import (
+	"context"
+	"crypto/x509"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"understudy.example/understudy/challenge/intune"
+	"understudy.example/understudy/challenge/intune/fake"
+)
+
+// TestOneRequest follows a request through validation and both notifications,
+// with either kind of credential, and reads what Microsoft got.
+func TestOneRequest(t *testing.T) {
+	w := newWorld(t)
+	issued, key := certificate(t, time.Date(2026, 11, 22, 1, 42, 9, 0, time.UTC))
+	own, _ := certificate(t, w.clock.Now().Add(-time.Minute))
+	w.application(t, fake.Application{Secrets: []fake.ClientSecret{{Value: secret}}, Certificates: append([]*x509.Certificate{}, own)})
+	for name, change := range map[string]func(*intune.Options){
+		"secret":      func(*intune.Options) {},
+		"certificate": func(o *intune.Options) { o.Secret, o.Certificates, o.Key = "", []*x509.Certificate{own}, key },
+	} {
+		t.Run(name, func(t *testing.T) {
+			w.ForgetCalls()
+			c, s := w.client(t, change), w.good(t)
+			if err := c.Validate(t.Context(), s); err != nil {
+				t.Fatal(err)
+			}
+			if err := c.NotifySuccess(t.Context(), s, intune.Issued{Certificate: issued, Issuer: "CN=Issuer,DC=lab"}); err != nil {
+				t.Fatal(err)
+			}
+			if err := c.NotifyFailure(t.Context(), s, strings.Repeat("ü", 300)); err != nil {
+				t.Fatal(err)
+			}
+			n := notification(t, w.CallsTo(fake.ServiceSuccess)[0])
+			for field, want := range map[string]any{
+				"transactionId": "T-1", "certificateSerialNumber": "ABCDE", "certificateExpirationDateUtc": "2026-11-22T02:42:09.000Z",
+				"issuingCertificateAuthority": "CN=Issuer,DC=lab", "callerInfo": "Understudy test", "caConfiguration": nil,
+			} {
+				if n[field] != want {
+					t.Errorf("%s is %v, want %v", field, n[field], want)
+				}
+			}
+			if text := notification(t, w.CallsTo(fake.ServiceFailure)[0])["errorDescription"].(string); text != strings.Repeat("ü", 255) {
+				t.Errorf("errorDescription has %d bytes, want 255 characters", len(text))
+			}
+			for _, call := range w.Calls() {
+				if len(call.Strange) > 0 || call.Status != http.StatusOK {
+					t.Errorf("%s: status %d, strange: %v", call.Service, call.Status, call.Strange)
+				}
+			}
+			if w.calls(fake.ServiceInstance)+w.calls(fake.ServiceUnknown) > 0 {
+				t.Error("the client asked what it should not")
+			}
+		})
+	}
+}
+
+func notification(t *testing.T, call fake.Call) map[string]any {
+	t.Helper()
+	var body struct{ Notification map[string]any }
+	if err := json.Unmarshal([]byte(call.Body), &body); err != nil {
+		t.Fatal(err)
+	}
+	return body.Notification
+}
+
+// TestColdStart has 32 requests at once make one discovery and one token
+// request for each of the two resources.
+func TestColdStart(t *testing.T) {
+	w := newWorld(t)
+	c, s := w.client(t), w.good(t)
+	for _, service := range []fake.Service{fake.ServiceOpenID, fake.ServiceToken, fake.ServiceGraph} {
+		w.fail(t, fake.Fault{Service: service, DelaySeconds: 0.05}) // so that they do meet
+	}
+	var all sync.WaitGroup
+	for range 32 {
+		all.Go(func() {
+			if err := c.Validate(t.Context(), s); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	all.Wait()
+	for service, want := range map[fake.Service]int{fake.ServiceOpenID: 1, fake.ServiceToken: 2, fake.ServiceGraph: 1, fake.ServiceValidate: 32} {
+		if n := w.calls(service); n != want {
+			t.Errorf("%d calls to %s, want %d", n, service, want)
+		}
+	}
+}
+
+// TestFailures has every service fail in every way. Nothing is taken for a
+// yes, and nothing is sent again that may have been done.
+func TestFailures(t *testing.T) {
+	body := func(text string) *string { return &text }
+	cases := map[string]struct {
+		fault  fake.Fault
+		result string // of the exchange that failed
+		words  string // in the error
+		calls  int    // to the service that failed
+	}{
+		"token 401":         {fake.Fault{Service: fake.ServiceToken, Status: 401, AADSTS: 7000215, Code: "invalid_client"}, "status", "AADSTS7000215", 1},
+		"token 403":         {fake.Fault{Service: fake.ServiceToken, Status: 403}, "status", "403", 1},
+		"token 404":         {fake.Fault{Service: fake.ServiceToken, Status: 404}, "status", "404", 1},
+		"token 429":         {fake.Fault{Service: fake.ServiceToken, Status: 429, RetryAfterSeconds: 30}, "status", "429", 1},
+		"token 503":         {fake.Fault{Service: fake.ServiceToken, Status: 503, AADSTS: 90033, Code: "temporarily_unavailable"}, "status", "AADSTS90033", 1},
+		"token HTML":        {fake.Fault{Service: fake.ServiceToken, Body: body("<html>maintenance</html>")}, "unreachable", "", 1},
+		"token {}":          {fake.Fault{Service: fake.ServiceToken, Body: body("{}")}, "unreachable", "", 1},
+		"token cut":         {fake.Fault{Service: fake.ServiceToken, Cut: true}, "unreachable", "", 1},
+		"token slow":        {fake.Fault{Service: fake.ServiceToken, DelaySeconds: 20}, "timeout", "deadline", 1},
+		"openid 500":        {fake.Fault{Service: fake.ServiceOpenID, Status: 500}, "status", "500", 1},
+		"graph 401":         {fake.Fault{Service: fake.ServiceGraph, Status: 401}, "status", "401", 1},
+		"graph 403":         {fake.Fault{Service: fake.ServiceGraph, Status: 403}, "status", "403", 1},
+		"graph 404":         {fake.Fault{Service: fake.ServiceGraph, Status: 404}, "status", "404", 1},
+		"graph 429":         {fake.Fault{Service: fake.ServiceGraph, Status: 429, RetryAfterSeconds: 30}, "status", "429", 1},
+		"graph 500":         {fake.Fault{Service: fake.ServiceGraph, Status: 500}, "status", "500", 1},
+		"graph HTML":        {fake.Fault{Service: fake.ServiceGraph, Body: body("<html></html>")}, "unreadable", "<html>", 1},
+		"graph {}":          {fake.Fault{Service: fake.ServiceGraph, Body: body("{}")}, "ok", "does not list it", 1},
+		"graph slow":        {fake.Fault{Service: fake.ServiceGraph, DelaySeconds: 20}, "timeout", "deadline", 1},
+		"graph redirect":    {fake.Fault{Service: fake.ServiceGraph, Status: 302, Location: "https://elsewhere.example/"}, "status", "302", 1},
+		"validate 401":      {fake.Fault{Service: fake.ServiceValidate, Status: 401}, "status", "401", 2}, // once more with another token
+		"validate 403":      {fake.Fault{Service: fake.ServiceValidate, Status: 403}, "status", "403", 1},
+		"validate 404":      {fake.Fault{Service: fake.ServiceValidate, Status: 404}, "status", "404", 2}, // once more where it is now
+		"validate 429":      {fake.Fault{Service: fake.ServiceValidate, Status: 429, RetryAfterSeconds: 30}, "status", "429", 1},
+		"validate 500":      {fake.Fault{Service: fake.ServiceValidate, Status: 500}, "status", "500", 1},
+		"validate 503":      {fake.Fault{Service: fake.ServiceValidate, Status: 503}, "status", "503", 1},
+		"validate HTML":     {fake.Fault{Service: fake.ServiceValidate, Body: body("<html>maintenance</html>")}, "unreadable", "<html>", 1},
+		"validate {}":       {fake.Fault{Service: fake.ServiceValidate, Body: body("{}")}, "refused", "without a code", 1},
+		"validate null":     {fake.Fault{Service: fake.ServiceValidate, Body: body(`{"code":null}`)}, "refused", "without a code", 1},
+		"validate empty":    {fake.Fault{Service: fake.ServiceValidate, Body: body("")}, "unreadable", "", 1},
+		"validate other":    {fake.Fault{Service: fake.ServiceValidate, Code: "SomethingNew", Description: "a new code"}, "refused", "SomethingNew: a new code", 1},
+		"validate case":     {fake.Fault{Service: fake.ServiceValidate, Code: "success"}, "refused", "success", 1},
+		"validate cut":      {fake.Fault{Service: fake.ServiceValidate, Cut: true}, "unreachable", "", 1},
+		"validate slow":     {fake.Fault{Service: fake.ServiceValidate, DelaySeconds: 20}, "timeout", "deadline", 1},
+		"validate endless":  {fake.Fault{Service: fake.ServiceValidate, Body: body(`{"code":"` + strings.Repeat("x", 2<<20) + `"}`)}, "unreadable", "more than", 1},
+		"validate redirect": {fake.Fault{Service: fake.ServiceValidate, Status: 307, Location: "https://elsewhere.example/"}, "status", "307", 1},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			c, s := w.client(t, func(o *intune.Options) { o.Deadline = 2 * time.Second }), w.good(t)
+			if strings.HasSuffix(name, "slow") {
+				c = w.client(t, func(o *intune.Options) { o.Deadline = 50 * time.Millisecond })
+				if tc.fault.Service == fake.ServiceValidate || tc.fault.Service == fake.ServiceGraph {
+					c = w.client(t, func(o *intune.Options) { o.Deadline = 400 * time.Millisecond })
+				}
+			}
+			w.fail(t, tc.fault)
+			err := c.Validate(t.Context(), s)
+			if err == nil {
+				t.Fatal("taken for a yes")
+			}
+			if !strings.Contains(err.Error(), tc.words) {
+				t.Errorf("error %q does not say %q", err, tc.words)
+			}
+			if strings.Contains(err.Error(), secret) {
+				t.Errorf("the error tells the secret: %v", err)
+			}
+			if n := w.calls(tc.fault.Service); n > tc.calls || n < tc.calls && !strings.HasSuffix(name, "slow") {
+				t.Errorf("%d calls to %s, want %d", n, tc.fault.Service, tc.calls)
+			}
+			if n := w.calls(fake.ServiceValidate); tc.fault.Service != fake.ServiceValidate && n != 0 {
+				t.Errorf("Intune was asked %d times all the same", n)
+			}
+			if !w.saw(tc.result) {
+				t.Errorf("exchanges %+v, none with result %s", w.exchanges, tc.result)
+			}
+			w.Heal()
+			if tc.fault.RetryAfterSeconds > 0 {
+				n := len(w.Calls())
+				var wait *intune.WaitError
+				if err := c.Validate(t.Context(), s); !errors.As(err, &wait) || len(w.Calls()) != n {
+					t.Errorf("during the pause that Microsoft asked for: %v, %d calls more", err, len(w.Calls())-n)
+				}
+				return
+			}
+			if strings.HasSuffix(name, "slow") { // whoever waits for the slow answer still shares it
+				c = w.client(t)
+			}
+			if err := c.Validate(t.Context(), s); err != nil {
+				t.Errorf("once all is well again: %v", err)
+			}
+		})
+	}
+}
+
+func (w *world) saw(result string) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, e := range w.exchanges {
+		if e.Result == result {
+			return true
+		}
+	}
+	return false
+}
+
+// TestMoved: a tenant changes its shard, and the client follows without a
+// failure that a device sees.
+func TestMoved(t *testing.T) {
+	for name, fault := range map[string]*fake.Fault{
+		"404 at the old address": nil,
+		"500 at the old address": {Service: fake.ServiceValidate, Status: 500, Times: 1},
+		"410 at the old address": {Service: fake.ServiceValidate, Status: 410, Times: 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			c := w.client(t)
+			if err := c.Validate(t.Context(), w.good(t)); err != nil {
+				t.Fatal(err)
+			}
+			w.Move()
+			if fault != nil {
+				w.fail(t, *fault)
+			}
+			if err := c.Validate(t.Context(), w.good(t)); err != nil {
+				t.Errorf("after the move: %v", err)
+			}
+			if n := w.calls(fake.ServiceGraph); n != 2 {
+				t.Errorf("%d discoveries, want 2", n)
+			}
+		})
+	}
+}
+
+// TestDirectory is what Graph may list, and what is made of it.
+func TestDirectory(t *testing.T) {
+	w := newWorld(t)
+	usual := w.Endpoints()
+	uri := usual[2].URI
+	cases := map[string]struct {
+		list  []fake.Endpoint
+		words string // of the error; empty: it works
+	}{
+		"alone":          {[]fake.Endpoint{{ProviderName: fake.ProviderValidation, URI: uri}}, ""},
+		"slash":          {[]fake.Endpoint{{ProviderName: fake.ProviderValidation, URI: uri + "/"}}, ""},
+		"case":           {[]fake.Endpoint{{ProviderName: strings.ToUpper(fake.ProviderValidation), URI: uri}}, ""},
+		"alias":          {[]fake.Endpoint{{ServiceName: fake.ProviderValidation, URI: uri}}, ""},
+		"first of two":   {[]fake.Endpoint{{ProviderName: fake.ProviderValidation, URI: uri}, {ProviderName: fake.ProviderValidation, URI: uri + "/nowhere"}}, ""},
+		"empty":          {[]fake.Endpoint{}, "does not list it"},
+		"without":        {usual[:2], "does not list it"},
+		"foreign host":   {[]fake.Endpoint{{ProviderName: fake.ProviderValidation, URI: "https://elsewhere.example/x"}}, "none of those configured"},
+		"cloud metadata": {[]fake.Endpoint{{ProviderName: fake.ProviderValidation, URI: "https://169.254.169.254/x"}}, "none of those configured"},
+		"http":           {[]fake.Endpoint{{ProviderName: fake.ProviderValidation, URI: "http" + strings.TrimPrefix(uri, "https")}}, "no https URL"},
+		"not an address": {[]fake.Endpoint{{ProviderName: fake.ProviderValidation, URI: "file:///etc/passwd"}}, "no https URL"},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			w.SetEndpoints(tc.list)
+			err := w.client(t).Validate(t.Context(), w.good(t))
+			if (err == nil) != (tc.words == "") || err != nil && !strings.Contains(err.Error(), tc.words) {
+				t.Errorf("got %v, want %q", err, tc.words)
+			}
+		})
+	}
+}
+
+// TestFreshToken: Entra's token is taken back, and one call brings another.
+func TestFreshToken(t *testing.T) {
+	w := newWorld(t)
+	c := w.client(t)
+	w.fail(t, fake.Fault{Service: fake.ServiceValidate, Status: 401, Times: 1})
+	if err := c.Validate(t.Context(), w.good(t)); err != nil {
+		t.Errorf("after one 401: %v", err)
+	}
+	calls := w.CallsTo(fake.ServiceValidate)
+	if len(calls) != 2 {
+		t.Fatalf("%d calls, want 2", len(calls))
+	}
+	if w.calls(fake.ServiceToken) != 3 {
+		t.Errorf("%d token requests, want 3: for Graph, for Intune, for Intune again", w.calls(fake.ServiceToken))
+	}
+}
+
+// TestEnvironment: nothing in the environment leads MSAL to another host.
+func TestEnvironment(t *testing.T) {
+	w := newWorld(t)
+	t.Setenv("MSAL_FORCE_REGION", "westeurope")
+	if err := w.client(t, func(o *intune.Options) { o.Tenant = strings.ToUpper(domain) }).Validate(t.Context(), w.good(t)); err != nil {
+		t.Error(err)
+	}
+	if n := w.calls(fake.ServiceInstance); n != 0 {
+		t.Errorf("MSAL asked for clouds %d times", n)
+	}
+}
+
+// TestGivingUp: a device that hangs up does not take the others down, and its
+// own call ends at once.
+func TestGivingUp(t *testing.T) {
+	w := newWorld(t)
+	c, s := w.client(t), w.good(t)
+	w.fail(t, fake.Fault{Service: fake.ServiceToken, DelaySeconds: 0.3, Times: 1})
+	ctx, cancel := context.WithCancel(t.Context())
+	first := make(chan error, 1)
+	go func() { first <- c.Validate(ctx, s) }()
+	second := make(chan error, 1)
+	go func() { second <- c.Validate(t.Context(), s) }()
+	cancel()
+	if err := <-first; !errors.Is(err, context.Canceled) {
+		t.Errorf("who gave up: %v", err)
+	}
+	if err := <-second; err != nil {
+		t.Errorf("who stayed: %v", err)
+	}
+}
+
+// TestOptions are the mistakes that are found before anything is sent.
+func TestOptions(t *testing.T) {
+	w := newWorld(t)
+	own, key := certificate(t, time.Now())
+	for words, change := range map[string]func(*intune.Options){
+		"the tenant must be given": func(o *intune.Options) { o.Tenant = "" },
+		"by its id or its domain":  func(o *intune.Options) { o.Tenant = "a/b" },
+		"client id":                func(o *intune.Options) { o.ClientID = "" },
+		"needs a client secret":    func(o *intune.Options) { o.Secret = "" },
+		"not both":                 func(o *intune.Options) { o.Certificates, o.Key = []*x509.Certificate{own}, key },
+		"needs its key":            func(o *intune.Options) { o.Secret, o.Certificates = "", []*x509.Certificate{own} },
+		"caller info":              func(o *intune.Options) { o.CallerInfo = "" },
+		"authority":                func(o *intune.Options) { o.Cloud.Authority = "http://127.0.0.1/" },
+		"Graph URL":                func(o *intune.Options) { o.Cloud.GraphURL = "graph" },
+		"Intune resource":          func(o *intune.Options) { o.Cloud.IntuneResource = "" },
+	} {
+		o := w.options
+		change(&o)
+		if _, err := intune.New(o); err == nil || !strings.Contains(err.Error(), words) {
+			t.Errorf("got %v, want %q", err, words)
+		}
+	}
+	if n := len(w.Calls()); n != 0 {
+		t.Errorf("%d calls", n)
+	}
+}
