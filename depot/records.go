@@ -7,6 +7,11 @@ type Issuance struct {
 	Transaction Transaction // Sequence is given by the depot
 	Identity    Identity
 	Challenge   ChallengeRef // what this step spends; zero: nothing
+	// Supersedes is the certificate serial that a renewal takes the place of:
+	// that identity gets SupersededAt and SupersededBy in the same step. It
+	// must exist (ErrNotFound); one that is superseded already keeps what it
+	// has (ErrTransactionConflict). Empty: none.
+	Supersedes string
 	// After is the Sequence of the last transaction with the same
 	// configuration and transactionID that the caller saw, 0 if none. When
 	// another one was committed since, or the same pkiMessage was (in whatever
@@ -87,6 +92,14 @@ type Identity struct {
 	RevokedAt         time.Time
 	RevocationReason  string
 	Void              bool // signed, never delivered
+
+	RevokedBy      string
+	SupersededAt   time.Time // when it was renewed
+	SupersededBy   string    // certificate serial of the renewal
+	UsedAt         time.Time // when it was first seen in use, see MarkUsed
+	RevokeUnusedAt time.Time // when it is revoked unless it was used; zero: never
+	RequestID      string    // rq_…, of the request that an operator approved
+	ApprovedBy     string    // who did
 }
 
 // DeviceNames is who a subject names, as package device read it.
@@ -165,6 +178,17 @@ type ConfigurationPolicy struct {
 	SHA1        string // "allow", "refuse"
 	DES         string // "allow", "refuse"
 	KeyChecks   string // "fast", "strict"
+
+	Approval    string        // "auto", "manual", "manual-new"
+	ApprovalTTL time.Duration // how long a request waits for a decision
+	Renewal     bool          // RenewalReq is served
+	// RenewalWindow is how long before notAfter renewal is allowed; 0: at any
+	// time.
+	RenewalWindow     time.Duration
+	Queries           string        // GetCert and GetCRL: "refuse", "enrolled", "anyone"
+	NextCASigner      string        // who signs GetNextCACert: "ca", "ra"
+	RevokeUnusedAfter time.Duration // 0: never
+	DevicesFile       string        // path of an allow-list on the server's machine; empty: none
 }
 
 // AuthorityGeneration is the set of CA certificates in force.
@@ -185,6 +209,14 @@ const (
 	EventConfigurationChanged EventType = "configuration.changed"
 	EventConfigurationRemoved EventType = "configuration.removed"
 	EventSecretReset          EventType = "configuration.secret_reset"
+	EventDevicesListed        EventType = "configuration.devices_listed"   // an allow-list was set
+	EventDevicesUnlisted      EventType = "configuration.devices_unlisted" // it was removed
+	EventCertificateRevoked   EventType = "certificate.revoked"
+	EventCertificateReleased  EventType = "certificate.released" // a hold was lifted
+	EventCertificateUsed      EventType = "certificate.used"
+	EventRequestPending       EventType = "request.pending"
+	EventRequestApproved      EventType = "request.approved" // beside it: certificate.issued
+	EventRequestDenied        EventType = "request.denied"
 )
 
 // Event is something that happened, in the same step that made it true.
@@ -197,6 +229,7 @@ type Event struct {
 	CertificateSerial string
 	DeviceKey         string
 	TransactionID     string
+	RequestID         string
 }
 
 // Order of a list of identities.
