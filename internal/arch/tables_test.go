@@ -20,7 +20,7 @@ var arrows = map[string][]string{
 	"scep/client/craft": {"scep/internal/cms"},
 
 	// What decides and what keeps.
-	"challenge":       {"depot", "refusal"},
+	"challenge":       {"depot", "device", "refusal"},
 	"ca":              {"clock", "refusal"},
 	"depot/bolt":      {"clock", "depot"},
 	"depot/depottest": {"clock", "depot"},
