@@ -77,7 +77,7 @@ var homes = map[string][]string{
 	// Tokens of Microsoft's.
 	"github.com/AzureAD/microsoft-authentication-library-for-go": {"challenge/intune"},
 	"github.com/golang-jwt/jwt/v5":                               {"challenge/intune/fake"},
-	"github.com/google/uuid":                                     {"challenge/intune"},
+	"github.com/google/uuid":                                     {"challenge/intune", "cmd/understudy"},
 	"golang.org/x/sync":                                          {"challenge/intune"},
 
 	// Keys.
