@@ -12,6 +12,10 @@ type Issuance struct {
 	// must exist (ErrNotFound); one that is superseded already keeps what it
 	// has (ErrTransactionConflict). Empty: none.
 	Supersedes string
+	// HoldBack keeps the certificate from its device until Deliver; CSR goes
+	// with it and only with it. See Deliveries.
+	HoldBack bool
+	CSR      []byte
 	// After is the Sequence of the last transaction with the same
 	// configuration and transactionID that the caller saw, 0 if none. When
 	// another one was committed since, or the same pkiMessage was (in whatever
@@ -100,6 +104,7 @@ type Identity struct {
 	RevokeUnusedAt time.Time // when it is revoked unless it was used; zero: never
 	RequestID      string    // rq_…, of the request that an operator approved
 	ApprovedBy     string    // who did
+	HeldBack       bool      // signed, and its device may not have it yet; see Deliveries
 }
 
 // AtIssue returns the identity without what only later steps can say:
@@ -160,11 +165,31 @@ type Configuration struct {
 	Revision uint64 // 1 at creation, one more with each change
 	Secret   SecretHash
 	Policy   ConfigurationPolicy
+	// ChallengeUser and ChallengePassword open the challenge page of a dynamic
+	// configuration.
+	ChallengeUser     string
+	ChallengePassword SecretHash
+	Intune            IntuneSettings // of mode intune
 
 	CreatedAt     time.Time
 	ChangedAt     time.Time
 	SecretResetAt time.Time
 	RemovedAt     time.Time // zero while it lives
+}
+
+// IntuneSettings say whom a configuration of mode intune asks. The credential
+// itself is not here: it lies in files on the server's machine.
+type IntuneSettings struct {
+	Cloud           string // a preset; empty when the URLs are given
+	Authority       string
+	GraphURL        string
+	IntuneResource  string
+	IntuneHosts     []string
+	Tenant          string
+	ClientID        string
+	SecretFile      string // path; one of SecretFile and CertificateFile
+	CertificateFile string // path of PEM with certificate and RSA key
+	CAFile          string // path of PEM with the CAs of TLS; empty: the system's
 }
 
 // SecretHash is what is kept of a static secret key: SHA-256 over salt and
@@ -197,6 +222,11 @@ type ConfigurationPolicy struct {
 	NextCASigner      string        // who signs GetNextCACert: "ca", "ra"
 	RevokeUnusedAfter time.Duration // 0: never
 	DevicesFile       string        // path of an allow-list on the server's machine; empty: none
+
+	// Of mode dynamic.
+	ChallengeTTL   time.Duration // life of a one-time challenge
+	MaxOutstanding int           // challenges that nobody has used yet
+	Page           string        // form of the challenge page: "okta", "ndes"
 }
 
 // AuthorityGeneration is the set of CA certificates in force.
@@ -222,6 +252,10 @@ const (
 	EventCertificateRevoked   EventType = "certificate.revoked"
 	EventCertificateReleased  EventType = "certificate.released" // a hold was lifted
 	EventCertificateUsed      EventType = "certificate.used"
+	EventCertificateDelivered EventType = "certificate.delivered" // after it was held back
+	EventCertificateVoid      EventType = "certificate.void"
+	EventChallengeIssued      EventType = "challenge.issued" // given out; spending it is certificate.issued
+	EventChallengeWithdrawn   EventType = "challenge.withdrawn"
 	EventRequestPending       EventType = "request.pending"
 	EventRequestApproved      EventType = "request.approved" // beside it: certificate.issued
 	EventRequestDenied        EventType = "request.denied"
