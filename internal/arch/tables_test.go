@@ -28,6 +28,7 @@ var arrows = map[string][]string{
 	"backup":          {},
 
 	// What joins them.
+	"revocation":    {"ca", "clock", "depot", "ocsp"},
 	"configuration": {"ca", "challenge", "clock", "depot", "refusal", "scep"},
 	"enroll":        {"ca", "challenge", "clock", "configuration", "depot", "device", "refusal", "scep"},
 	"server":        {"ca", "challenge", "clock", "configuration", "depot", "device", "enroll", "refusal", "scep"},
