@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -271,4 +272,31 @@ func (op trial) cutPower(t *testing.T, n int, kind string) (whole bool) {
 		t.Errorf("%d steps, %s: another start finds %s, want %s", n, kind, looks(again), looks(a))
 	}
 	return false
+}
+
+// As many rollovers as are allowed, all of them within a day, leave no more
+// files than a backup takes, which is 256 with those of the store.
+func TestManyRollovers(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "authority")
+	copyDir(t, "testdata/chain-p256", dir)
+	c := clock.NewManual(cutAt)
+	a := openAt(t, dir, c, newPool(t))
+	for range maxFormer {
+		if err := errors.Join(prepareIt(a), activateIt(a)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := prepareIt(a); err == nil || !strings.Contains(err.Error(), "no more have a place") {
+		t.Errorf("one more: %v", err)
+	}
+	if _, err := a.RotateRA(); err != nil {
+		t.Error(err)
+	}
+	files, err := os.ReadDir(dir)
+	if err != nil || len(files) > 240 {
+		t.Errorf("%d files, %v", len(files), err)
+	}
+	if again, err := Open(dir, Options{Clock: c}); err != nil || len(again.Generations()) != maxFormer+1 {
+		t.Errorf("not opened: %v", err)
+	}
 }

@@ -524,3 +524,78 @@ func TestGenerationThatHasEnded(t *testing.T) {
 	crlOf(t, a, a.Issuer(), c.Now())
 	device(t, a, c.Now())
 }
+
+// TestOpenRefusesGenerations spoils an authority with a former and a prepared
+// generation.
+func TestOpenRefusesGenerations(t *testing.T) {
+	edit := func(old, new string) func(t *testing.T, dir string) {
+		return func(t *testing.T, dir string) {
+			path := filepath.Join(dir, "authority.json")
+			data, err := os.ReadFile(path)
+			must(t, err)
+			changed := strings.Replace(string(data), old, new, 1)
+			if changed == string(data) {
+				t.Fatalf("%q is not in %s", old, data)
+			}
+			must(t, os.WriteFile(path, []byte(changed), 0o600))
+		}
+	}
+	onFiles := func(glob string, do func(path string) error) func(t *testing.T, dir string) {
+		return func(t *testing.T, dir string) {
+			found, err := filepath.Glob(filepath.Join(dir, glob))
+			must(t, err)
+			if len(found) == 0 {
+				t.Fatalf("no %s", glob)
+			}
+			for _, path := range found {
+				must(t, do(path))
+			}
+		}
+	}
+	for _, tt := range []struct {
+		name, want string
+		spoil      func(t *testing.T, dir string)
+	}{
+		{"issuer outside", `names no issuer: "../issuer"`, edit(`"file": "issuer"`, `"file": "../issuer"`)},
+		{"issuer that is an RA", "names no issuer", edit(`"file": "issuer-`, `"file": "ra-`)},
+		{"issuer that is a root", "names no issuer", edit(`"file": "issuer-`, `"file": "root-`)},
+		{"issuer without a number", "names no issuer", edit(`"file": "issuer"`, `"file": "issuer-"`)},
+		{"former without current", "is not what an authority writes", edit(`"issuer": {`, `"other": {`)},
+		{"prepared without RA", "is not what an authority writes", func(t *testing.T, dir string) {
+			a := reopen(t, dir, clock.NewManual(today))
+			edit(`"ra": "`+ca.FormatSerial(a.Rollover().Next.RA.SerialNumber)+`",`, "")(t, dir)
+		}},
+		{"prepared with another's RA", "is not the RA certificate", func(t *testing.T, dir string) {
+			a := reopen(t, dir, clock.NewManual(today))
+			edit(`"ra": "`+ca.FormatSerial(a.Rollover().Next.RA.SerialNumber), `"ra": "`+ca.FormatSerial(a.InForce().RA.SerialNumber))(t, dir)
+		}},
+		{"missing keys", "is missing: restore it from a backup", onFiles("issuer-*.key.pem", os.Remove)},
+		{"missing first key", "issuer.key.pem is missing", onFiles("issuer.key.pem", os.Remove)},
+		{"open keys", "is open to others", onFiles("issuer-*.key.pem", func(path string) error { return os.Chmod(path, 0o640) })},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			dir, c := fixture(t, "chain-p256"), clock.NewManual(today)
+			a := reopen(t, dir, c)
+			prepare(t, a)
+			activate(t, a)
+			prepare(t, a)
+			reopen(t, dir, c)
+			tt.spoil(t, dir)
+			_, err := ca.Open(dir, ca.Options{Clock: c})
+			wantError(t, err, tt.want)
+		})
+	}
+}
+
+// A root that was exchanged while the authority is open signs nothing.
+func TestPrepareWithAnotherRoot(t *testing.T) {
+	dir := fixture(t, "chain-p256")
+	a := reopen(t, dir, clock.NewManual(today))
+	for _, name := range []string{"root.pem", "root.key.pem"} {
+		other, err := os.ReadFile(filepath.Join("testdata/chain", name))
+		must(t, err)
+		must(t, os.WriteFile(filepath.Join(dir, name), other, 0o600))
+	}
+	_, err := a.PrepareRollover()
+	wantError(t, err, "root.pem was exchanged")
+}
