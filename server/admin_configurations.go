@@ -39,6 +39,15 @@ type policyJSON struct {
 	SHA1               string `json:"sha1"`
 	DES                string `json:"des"`
 	KeyChecks          string `json:"key_checks"`
+
+	Approval                 string  `json:"approval"`
+	ApprovalTTLSeconds       int64   `json:"approval_ttl_seconds"`
+	Renewal                  bool    `json:"renewal"`
+	RenewalWindowSeconds     int64   `json:"renewal_window_seconds"`
+	Queries                  string  `json:"queries"`
+	NextCASigner             string  `json:"next_ca_signer"`
+	RevokeUnusedAfterSeconds int64   `json:"revoke_unused_after_seconds"`
+	DevicesFile              *string `json:"devices_file"`
 }
 
 // newConfiguration is the answer to adding one: the only place, with
@@ -190,6 +199,15 @@ func (s *Server) configurationToJSON(c depot.Configuration) configurationJSON {
 			SHA1:               settings.SHA1,
 			DES:                settings.DES,
 			KeyChecks:          settings.KeyChecks,
+
+			Approval:                 settings.Approval,
+			ApprovalTTLSeconds:       settings.ApprovalTTLSeconds,
+			Renewal:                  settings.Renewal,
+			RenewalWindowSeconds:     settings.RenewalWindowSeconds,
+			Queries:                  settings.Queries,
+			NextCASigner:             settings.NextCASigner,
+			RevokeUnusedAfterSeconds: settings.RevokeUnusedAfterSeconds,
+			DevicesFile:              orNull(settings.DevicesFile),
 		},
 	}
 }

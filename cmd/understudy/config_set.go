@@ -15,12 +15,17 @@ func (configSetCmd) Help() string {
 Only what is given changes. Requests that are under way end by the old policy.
 
     understudy config set default --validity 1d
-    understudy config set default --sha1 refuse --key-checks strict`
+    understudy config set default --sha1 refuse --key-checks strict
+    understudy config set default --renewal --renewal-window 30d
+    understudy config set default --devices devices.csv`
 }
 
 // Run changes the configuration.
 func (c *configSetCmd) Run(a *app) error {
-	fields := c.fields()
+	fields, err := c.fields()
+	if err != nil {
+		return err
+	}
 	if c.Rename != nil {
 		fields["name"] = *c.Rename
 	}

@@ -36,6 +36,15 @@ type Policy struct {
 	SHA1               string `json:"sha1"`
 	DES                string `json:"des"`
 	KeyChecks          string `json:"key_checks"`
+
+	Approval                 string `json:"approval"`
+	ApprovalTTLSeconds       int64  `json:"approval_ttl_seconds"`
+	Renewal                  bool   `json:"renewal"`
+	RenewalWindowSeconds     int64  `json:"renewal_window_seconds"`
+	Queries                  string `json:"queries"`
+	NextCASigner             string `json:"next_ca_signer"`
+	RevokeUnusedAfterSeconds int64  `json:"revoke_unused_after_seconds"`
+	DevicesFile              string `json:"devices_file"`
 }
 
 // Remark is one thing that config check found.
