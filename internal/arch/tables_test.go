@@ -28,8 +28,9 @@ var arrows = map[string][]string{
 
 	// What joins them.
 	"configuration": {"ca", "challenge", "clock", "depot", "refusal", "scep"},
+	"devicelist":    {"clock", "configuration", "depot"},
 	"enroll":        {"ca", "challenge", "clock", "configuration", "depot", "device", "refusal", "scep"},
-	"server":        {"ca", "challenge", "clock", "configuration", "depot", "device", "enroll", "refusal", "scep"},
+	"server":        {"ca", "challenge", "clock", "configuration", "depot", "device", "devicelist", "enroll", "refusal", "scep"},
 
 	// What puts servers to the test, ours or another.
 	"load": {"scep/client"},
