@@ -66,6 +66,7 @@ type eventJSON struct {
 	CertificateSerial *string            `json:"certificate_serial"`
 	DeviceKey         *string            `json:"device_key"`
 	TransactionID     *string            `json:"transaction_id"`
+	RequestID         *string            `json:"request_id"`
 }
 
 // eventPrefix begins the ids of events; the sequence follows in hex, at full
@@ -113,6 +114,7 @@ func eventToJSON(e depot.Event) eventJSON {
 		CertificateSerial: orNull(e.CertificateSerial),
 		DeviceKey:         orNull(e.DeviceKey),
 		TransactionID:     orNull(e.TransactionID),
+		RequestID:         orNull(e.RequestID),
 	}
 	if e.ConfigurationID != "" {
 		item.Configuration = &configurationName{e.ConfigurationID, e.ConfigurationName}

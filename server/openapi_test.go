@@ -164,7 +164,7 @@ func TestDescriptionOfRoutes(t *testing.T) {
 
 // Every answer is made of the fields that are described, and no others.
 func TestDescriptionOfAnswers(t *testing.T) {
-	h := open(t)
+	h := open(t, inMemory)
 	d := readDescription(t, h)
 	certificate := serialOf(h.enrol("C02XL0GTJGH5"))
 	seen := make(map[string]bool)
@@ -176,6 +176,8 @@ func TestDescriptionOfAnswers(t *testing.T) {
 		{"PATCH", "/api/v1/configurations/second", "/api/v1/configurations/{configuration}", `{"sha1":"refuse"}`, 200},
 		{"POST", "/api/v1/configurations/second/reset-secret", "/api/v1/configurations/{configuration}/reset-secret", `{}`, 200},
 		{"POST", "/api/v1/configurations/default/check", "/api/v1/configurations/{configuration}/check", ``, 200},
+		{"PUT", "/api/v1/configurations/second/devices", "/api/v1/configurations/{configuration}/devices", `{"items":[{"device_serial":"A1"}]}`, 200},
+		{"GET", "/api/v1/configurations/second/devices", "/api/v1/configurations/{configuration}/devices", ``, 200},
 		{"GET", "/api/v1/configurations", "", "", 200},
 		{"GET", "/api/v1/configurations/second", "/api/v1/configurations/{configuration}", "", 200},
 		{"GET", "/api/v1/certificates", "", "", 200},
@@ -200,7 +202,7 @@ func TestDescriptionOfAnswers(t *testing.T) {
 	}
 	for _, route := range h.AdminRoutes() {
 		if !seen[route] && !slices.Contains([]string{
-			"DELETE /api/v1/configurations/{configuration}", "GET /metrics", "GET /openapi.yaml", "GET /api/v1/backup",
+			"DELETE /api/v1/configurations/{configuration}", "DELETE /api/v1/configurations/{configuration}/devices", "GET /metrics", "GET /openapi.yaml", "GET /api/v1/backup",
 		}, route) {
 			t.Errorf("%s: its answer is not compared", route)
 		}
@@ -251,7 +253,9 @@ func TestDescriptionOfWords(t *testing.T) {
 	words := asList(d.at(d.tree, "components", "schemas", "Event", "properties", "type", "enum"))
 	for _, e := range []depot.EventType{
 		depot.EventCertificateIssued, depot.EventConfigurationAdded, depot.EventConfigurationChanged,
-		depot.EventConfigurationRemoved, depot.EventSecretReset,
+		depot.EventConfigurationRemoved, depot.EventSecretReset, depot.EventDevicesListed, depot.EventDevicesUnlisted,
+		depot.EventCertificateRevoked, depot.EventCertificateReleased, depot.EventCertificateUsed,
+		depot.EventRequestPending, depot.EventRequestApproved, depot.EventRequestDenied,
 	} {
 		if !slices.Contains(words, any(string(e))) {
 			t.Errorf("event %s is not described", e)

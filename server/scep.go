@@ -196,7 +196,7 @@ func (s *Server) readMessage(w http.ResponseWriter, r *http.Request, q query) (m
 		return nil, release, badMessage(http.StatusUnsupportedMediaType, "content encodings are not supported", "content encoding")
 	}
 	if r.Method == http.MethodPost {
-		return s.readBody(w, r)
+		return s.readPost(w, r)
 	}
 	if len(q.message) > scep.MaxMessageGET {
 		return nil, release, badMessage(http.StatusRequestURITooLong, "message too long",
@@ -209,9 +209,9 @@ func (s *Server) readMessage(w http.ResponseWriter, r *http.Request, q query) (m
 	return message, release, nil
 }
 
-// readBody returns the body of a POST of any content type: clients send
+// readPost returns the body of a POST of any content type: clients send
 // several. What it buffers is bounded, for one request and for all together.
-func (s *Server) readBody(w http.ResponseWriter, r *http.Request) (message []byte, release func(), failure *unread) {
+func (s *Server) readPost(w http.ResponseWriter, r *http.Request) (message []byte, release func(), failure *unread) {
 	release = func() {}
 	if r.ContentLength > scep.MaxMessage {
 		return nil, release, badMessage(http.StatusRequestEntityTooLarge, "message too large",

@@ -22,6 +22,7 @@ import (
 	"understudy.example/understudy/clock"
 	"understudy.example/understudy/configuration"
 	"understudy.example/understudy/depot"
+	"understudy.example/understudy/devicelist"
 	"understudy.example/understudy/enroll"
 )
 
@@ -53,6 +54,8 @@ type Config struct {
 	AdminHosts []string
 	// Version is what /version says.
 	Version string
+	// DeviceFiles reads lists of devices from files. Optional.
+	DeviceFiles *devicelist.Files
 	// Upkeep is what the server can do for its data. Optional.
 	Upkeep Upkeep
 }
@@ -80,6 +83,7 @@ type Server struct {
 	metrics      *metrics
 	answers      [2]atomic.Pointer[certificateAnswer] // of GetCACert: with the root, without
 	stopping     atomic.Bool
+	deviceFiles  *devicelist.Files
 	upkeep       Upkeep
 	backingUp    atomic.Bool
 
@@ -114,6 +118,7 @@ func New(c Config) (*Server, error) {
 		adminHosts:     c.AdminHosts,
 		tokenHash:      sha256.Sum256([]byte(c.AdminToken)),
 		version:        c.Version,
+		deviceFiles:    c.DeviceFiles,
 		upkeep:         c.Upkeep,
 		proxies:        proxies(c.TrustedProxies),
 		limiter:        limits,

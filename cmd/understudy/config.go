@@ -94,10 +94,6 @@ func configurationPath(name string, more ...string) string {
 // printConfiguration shows a configuration to people, with its secret key when
 // the answer has one.
 func (a *app) printConfiguration(c api.Configuration) error {
-	reset := ""
-	if c.SecretResetAt != nil {
-		reset = output.Time(*c.SecretResetAt)
-	}
 	p := c.Policy
 	err := output.Facts(a.stdout,
 		"name", c.Name,
@@ -124,7 +120,7 @@ func (a *app) printConfiguration(c api.Configuration) error {
 		"devices", devices(p),
 		"created", output.Time(c.CreatedAt),
 		"changed", output.Time(c.ChangedAt),
-		"secret reset", reset,
+		"secret reset", optionalTime(c.SecretResetAt),
 		"revision", fmt.Sprint(c.Revision),
 	)
 	if err == nil && c.SecretKey != "" {

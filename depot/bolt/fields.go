@@ -67,6 +67,13 @@ func identityFields(i *depot.Identity) []field {
 		{56, "revoked_at", &i.RevokedAt},
 		{57, "revocation_reason", &i.RevocationReason},
 		{58, "void", &i.Void},
+		{59, "revoked_by", &i.RevokedBy},
+		{60, "superseded_at", &i.SupersededAt},
+		{61, "superseded_by", &i.SupersededBy},
+		{62, "used_at", &i.UsedAt},
+		{63, "revoke_unused_at", &i.RevokeUnusedAt},
+		{64, "request_id", &i.RequestID},
+		{65, "approved_by", &i.ApprovedBy},
 	}
 }
 
@@ -123,6 +130,14 @@ func configurationFields(c *depot.Configuration) []field {
 		{26, "sha1", &c.Policy.SHA1},
 		{27, "key_checks", &c.Policy.KeyChecks},
 		{28, "des", &c.Policy.DES},
+		{29, "approval", &c.Policy.Approval},
+		{30, "approval_ttl", &c.Policy.ApprovalTTL},
+		{31, "renewal", &c.Policy.Renewal},
+		{32, "renewal_window", &c.Policy.RenewalWindow},
+		{33, "queries", &c.Policy.Queries},
+		{34, "next_ca_signer", &c.Policy.NextCASigner},
+		{35, "revoke_unused_after", &c.Policy.RevokeUnusedAfter},
+		{36, "devices_file", &c.Policy.DevicesFile},
 		{40, "created_at", &c.CreatedAt},
 		{41, "changed_at", &c.ChangedAt},
 		{42, "secret_reset_at", &c.SecretResetAt},
@@ -148,5 +163,6 @@ func eventFields(e *depot.Event) []field {
 		{5, "certificate_serial", &e.CertificateSerial},
 		{6, "device_key", &e.DeviceKey},
 		{7, "transaction_id", &e.TransactionID},
+		{8, "request_id", &e.RequestID},
 	}
 }

@@ -105,8 +105,9 @@ func (s *suite) sound() {
 }
 
 // Issuance returns a complete issuance with every field filled, different for
-// each n: certificate serials rise with n and so do the times, every one is
-// the first of its transaction and of its device, and all are in the
+// each n, but those that only later steps set or that ask for one
+// (RevokeUnusedAt): certificate serials rise with n and so do the times, every
+// one is the first of its transaction and of its device, and all are in the
 // configuration "rac0".
 func Issuance(n int) depot.Issuance {
 	var i depot.Issuance
@@ -117,6 +118,8 @@ func Issuance(n int) depot.Issuance {
 	i.Identity.PublicKeySHA256 = hashOf("key", n)
 	i.Identity.IssuedAt = Epoch.Add(time.Duration(n) * time.Minute).Local()
 	i.Identity.NotAfter = Epoch.Add(time.Duration(n) * time.Hour).Local()
+	i.Identity = i.Identity.AtIssue()
+	i.Identity.RequestID, i.Identity.ApprovedBy, i.Identity.RevokeUnusedAt = "", "", time.Time{}
 	i.Transaction.MessageSHA256 = hashOf("message", n)
 	i.Transaction.Sequence = 0
 	return in(i, "rac0", fmt.Sprintf("transaction %d", n), fmt.Sprintf("device %d", n))

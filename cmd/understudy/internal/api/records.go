@@ -70,6 +70,13 @@ type Identity struct {
 	IssuedAt          time.Time  `json:"issued_at"`
 	State             string     `json:"state"`
 	RevokedAt         *time.Time `json:"revoked_at"`
+	RevocationReason  string     `json:"revocation_reason"`
+	RevokedBy         string     `json:"revoked_by"`
+	SupersededBy      string     `json:"superseded_by"`
+	UsedAt            *time.Time `json:"used_at"`
+	RevokeUnusedAt    *time.Time `json:"revoke_unused_at"`
+	RequestID         string     `json:"request_id"`
+	ApprovedBy        string     `json:"approved_by"`
 	Configuration     Ref        `json:"configuration"`
 	Device            Names      `json:"device"`
 	TransactionID     string     `json:"transaction_id"`
