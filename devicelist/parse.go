@@ -1,9 +1,8 @@
 // Package devicelist reads allow-lists of devices from files, as people and
-// MDMs write them, and keeps the stored lists like the files when those
-// change.
+// MDMs write them, keeps the stored lists like the files when those change, and
+// knows who is on a stored list.
 //
-// It must not know what a list means for a request: package enroll decides
-// who is on it.
+// It must not know what a list means for a request: that is for package enroll.
 package devicelist
 
 import (

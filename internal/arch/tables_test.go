@@ -30,7 +30,7 @@ var arrows = map[string][]string{
 	// What joins them.
 	"configuration": {"ca", "challenge", "clock", "depot", "refusal", "scep"},
 	"devicelist":    {"clock", "configuration", "depot"},
-	"enroll":        {"ca", "challenge", "clock", "configuration", "depot", "device", "refusal", "scep"},
+	"enroll":        {"ca", "challenge", "clock", "configuration", "depot", "device", "devicelist", "refusal", "scep"},
 	"server":        {"ca", "challenge", "clock", "configuration", "depot", "device", "devicelist", "enroll", "refusal", "scep"},
 
 	// What puts servers to the test, ours or another.
