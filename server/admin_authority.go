@@ -34,13 +34,13 @@ type certificateJSON struct {
 
 // showAuthority is GET /authority.
 func (s *Server) showAuthority(w http.ResponseWriter, _ *http.Request) error {
-	ra, _ := s.authority.RA()
+	now := s.authority.InForce()
 	return writeJSON(w, http.StatusOK, authorityJSON{
 		Shape:  string(s.authority.Shape()),
-		ID:     s.authorityID,
-		Root:   certificateToJSON(s.authority.Root()),
-		Issuer: certificateToJSON(s.authority.Issuer()),
-		RA:     certificateToJSON(ra),
+		ID:     s.authority.ID(),
+		Root:   certificateToJSON(now.Root),
+		Issuer: certificateToJSON(now.Issuer),
+		RA:     certificateToJSON(now.RA),
 	})
 }
 

@@ -11,6 +11,7 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
+	"understudy.example/understudy/ca"
 	"understudy.example/understudy/depot"
 )
 
@@ -164,7 +165,7 @@ func TestDescriptionOfRoutes(t *testing.T) {
 
 // Every answer is made of the fields that are described, and no others.
 func TestDescriptionOfAnswers(t *testing.T) {
-	h := open(t, inMemory)
+	h := open(t, inMemory, ownAuthority(ca.ShapeChain))
 	d := readDescription(t, h)
 	certificate := serialOf(h.enrol("C02XL0GTJGH5"))
 	seen := make(map[string]bool)
@@ -185,6 +186,11 @@ func TestDescriptionOfAnswers(t *testing.T) {
 		{"GET", "/api/v1/devices", "", "", 200},
 		{"GET", "/api/v1/devices/serial:C02XL0GTJGH5", "/api/v1/devices/{device}", "", 200},
 		{"GET", "/api/v1/authority", "", "", 200},
+		{"POST", "/api/v1/authority/rollover/prepare", "", "", 200},
+		{"POST", "/api/v1/authority/rollover/cancel", "", "", 200},
+		{"POST", "/api/v1/authority/rollover/prepare", "", "", 200},
+		{"POST", "/api/v1/authority/rollover/activate", "", "", 200},
+		{"GET", "/api/v1/authority/rollover", "", "", 200},
 		{"GET", "/api/v1/events", "", "", 200},
 		{"GET", "/api/v1/audit/verify", "", "", 200},
 		{"GET", "/version", "", "", 200},

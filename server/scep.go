@@ -43,18 +43,23 @@ func (s *Server) serveSCEP(w http.ResponseWriter, r *http.Request, live *configu
 	case q.operation == operationPKI, q.operation == "" && !get:
 		return operationPKI, s.pkiOperation(w, r, live, q)
 	case q.operation == operationCaps && get:
-		return operationCaps, getCACaps(live)
+		return operationCaps, s.getCACaps(live)
 	case q.operation == operationCert && get:
-		answer, err := s.getCACert(live)
-		if err != nil {
-			s.log.Error("encode the CA certificates", "error", err)
-			return operationCert, fixedText(http.StatusInternalServerError, textInternalError)
-		}
-		return operationCert, answer
+		return operationCert, s.encoded(s.getCACert(live))
 	case q.operation == operationNext && get:
-		return operationNext, fixedText(http.StatusNotFound, "there is no next CA certificate")
+		return operationNext, s.encoded(s.getNextCACert(live))
 	}
 	return operationUnknown, fixedText(http.StatusBadRequest, "unknown operation")
+}
+
+// encoded is an answer made of the authority's certificates, or that it could
+// not be made.
+func (s *Server) encoded(answer response, err error) response {
+	if err != nil {
+		s.log.Error("encode the CA certificates", "error", err)
+		return fixedText(http.StatusInternalServerError, textInternalError)
+	}
+	return answer
 }
 
 // query is what a SCEP request says in its URL.

@@ -69,11 +69,10 @@ type Server struct {
 	clock          clock.Clock
 	log            *slog.Logger
 
-	baseURL     string
-	authorityID string // the authority's id, as it stands in URLs
-	adminHosts  []string
-	tokenHash   [sha256.Size]byte
-	version     string
+	baseURL    string
+	adminHosts []string
+	tokenHash  [sha256.Size]byte
+	version    string
 
 	proxies      proxies
 	limiter      *limiter
@@ -82,6 +81,7 @@ type Server struct {
 	transactions *transactionLog
 	metrics      *metrics
 	answers      [2]atomic.Pointer[certificateAnswer] // of GetCACert: with the root, without
+	nextCA       nextCAAnswers
 	stopping     atomic.Bool
 	deviceFiles  *devicelist.Files
 	upkeep       Upkeep
@@ -114,7 +114,6 @@ func New(c Config) (*Server, error) {
 		clock:          c.Clock,
 		log:            c.Log,
 		baseURL:        c.BaseURL,
-		authorityID:    c.Authority.ID(),
 		adminHosts:     c.AdminHosts,
 		tokenHash:      sha256.Sum256([]byte(c.AdminToken)),
 		version:        c.Version,
@@ -141,7 +140,7 @@ func (s *Server) Admin() http.Handler { return s.admin }
 
 // SCEPURL returns the URL that a device is given for a configuration.
 func (s *Server) SCEPURL(c depot.Configuration) string {
-	return s.baseURL + "/pki/" + s.authorityID + "/scep/" + c.ID
+	return s.baseURL + pkiPrefix + s.authority.ID() + scepPath + "/" + c.ID
 }
 
 // SCEPAliasURL returns the same endpoint's URL by the configuration's name.
