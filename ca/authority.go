@@ -112,6 +112,7 @@ type Authority struct {
 	random       io.Reader
 	distribution Distribution
 	disk         disk
+	rsaKey       func() (crypto.Signer, error) // makes one
 
 	shape      Shape
 	org, orgID string

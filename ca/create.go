@@ -95,7 +95,11 @@ func (o Options) forCreation() (Options, error) {
 	if o.Shape == ShapeSingle && o.IssuerKey != KeyRSA2048 {
 		return o, fmt.Errorf("a single CA opens envelopes with its own key, which %s cannot: use %s, or the shape %s", o.IssuerKey, KeyRSA2048, ShapeChain)
 	}
-	return o, checkOrg(o.Org, o.OrgID)
+	if err := checkOrg(o.Org, o.OrgID); err != nil {
+		return o, err
+	}
+	_, err := o.Distribution.extensions(make([]byte, 20)) // as long as an issuer's
+	return o, err
 }
 
 // isEmpty says whether nothing would be lost if dir were replaced.

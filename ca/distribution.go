@@ -1,7 +1,6 @@
 package ca
 
 import (
-	"crypto/x509"
 	"encoding/asn1"
 	"encoding/hex"
 	"fmt"
@@ -33,8 +32,8 @@ const urlLimit = 1024 // octets
 
 // extensions returns the Extensions of a generation's device certificates, one
 // after the other; nothing when there are no URLs.
-func (d Distribution) extensions(issuer *x509.Certificate) ([]byte, error) {
-	ski := hex.EncodeToString(issuer.SubjectKeyId)
+func (d Distribution) extensions(issuerSKI []byte) ([]byte, error) {
+	ski := hex.EncodeToString(issuerSKI)
 	crl, err := urlOf(d.CRL, ski)
 	if err != nil {
 		return nil, err

@@ -73,7 +73,7 @@ func newLeafForm(issuer *x509.Certificate, key crypto.Signer, d Distribution) (l
 	if f.identifier, err = b.Bytes(); err != nil {
 		return leafForm{}, fmt.Errorf("encode signature algorithm: %w", err)
 	}
-	if f.distribution, err = d.extensions(issuer); err != nil {
+	if f.distribution, err = d.extensions(issuer.SubjectKeyId); err != nil {
 		return leafForm{}, fmt.Errorf("encode distribution: %w", err)
 	}
 	for _, e := range []struct {

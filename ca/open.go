@@ -50,7 +50,7 @@ func open(dir string, o Options) (*Authority, error) {
 		return nil, err
 	}
 	a := &Authority{
-		dir: dir, clock: o.Clock, random: o.Random, distribution: o.Distribution, disk: osDisk{},
+		dir: dir, clock: o.Clock, random: o.Random, distribution: o.Distribution, disk: osDisk{}, rsaKey: newRSAKey,
 		shape: s.Shape, org: s.Org, orgID: s.OrgID, names: names,
 	}
 	if err := a.load(s); err != nil {

@@ -142,7 +142,7 @@ func (a *Authority) rotateIfDue(now time.Time) (bool, error) {
 
 // newRA makes an RA and its files, which are durable when it returns.
 func (a *Authority) newRA(g *generation, now time.Time) (Recipient, error) {
-	key, err := newRSAKey()
+	key, err := a.rsaKey()
 	if err != nil {
 		return Recipient{}, err
 	}

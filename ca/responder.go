@@ -84,7 +84,7 @@ func (a *Authority) newResponder(g *generation, now time.Time) (*Responder, erro
 		return nil, fmt.Errorf("the issuer is valid from %s to %s and it is %s",
 			g.issuer.NotBefore.Format(time.RFC3339), g.issuer.NotAfter.Format(time.RFC3339), now.Format(time.RFC3339))
 	}
-	key, err := newRSAKey()
+	key, err := a.rsaKey()
 	if err != nil {
 		return nil, err
 	}

@@ -114,7 +114,7 @@ func (a *Authority) prepare(f *inForce) (*prepared, error) {
 	if !root.Equal(f.current.root) {
 		return nil, fmt.Errorf("%s was exchanged: restore it from a backup", a.path(rootFile))
 	}
-	issuerKey, raKey, err := newPairOfKeys(f.current.issuer)
+	issuerKey, raKey, err := a.newPairOfKeys(f.current.issuer)
 	if err != nil {
 		return nil, err
 	}
@@ -146,7 +146,7 @@ func (a *Authority) prepare(f *inForce) (*prepared, error) {
 
 // prepareSingle does the same for a CA that does everything itself.
 func (a *Authority) prepareSingle(now time.Time) (*prepared, error) {
-	key, err := newRSAKey()
+	key, err := a.rsaKey()
 	if err != nil {
 		return nil, err
 	}
@@ -171,15 +171,15 @@ func (a *Authority) prepareSingle(now time.Time) (*prepared, error) {
 
 // newPairOfKeys makes the keys of an issuer, of the kind that it has now, and
 // of an RA, at the same time.
-func newPairOfKeys(issuer *x509.Certificate) (issuerKey, raKey crypto.Signer, err error) {
-	newIssuerKey := newRSAKey
+func (a *Authority) newPairOfKeys(issuer *x509.Certificate) (issuerKey, raKey crypto.Signer, err error) {
+	newIssuerKey := a.rsaKey
 	if keyKind(issuer) == KeyP256 {
 		newIssuerKey = newP256Key
 	}
 	var issuerErr, raErr error
 	var group sync.WaitGroup
 	group.Go(func() { issuerKey, issuerErr = newIssuerKey() })
-	group.Go(func() { raKey, raErr = newRSAKey() })
+	group.Go(func() { raKey, raErr = a.rsaKey() })
 	group.Wait()
 	return issuerKey, raKey, errors.Join(issuerErr, raErr)
 }
@@ -258,7 +258,7 @@ func (a *Authority) CancelRollover() error {
 	for _, file := range files {
 		errs = append(errs, removePair(a.disk, a.dir, file))
 	}
-	if err := errors.Join(errs...); err != nil {
+	if err := errors.Join(append(errs, a.disk.sync(a.dir))...); err != nil {
 		return fmt.Errorf("cancel rollover: remove the keys that are not needed: %w", err)
 	}
 	return nil
