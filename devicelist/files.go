@@ -24,7 +24,7 @@ const interval = 2 * time.Second
 // list never becomes open by itself. It is safe for concurrent use.
 type Files struct {
 	configurations *configuration.Set
-	lists          depot.DeviceLists
+	lists          *Book
 	clock          clock.Clock
 	log            *slog.Logger
 
@@ -45,8 +45,9 @@ type state struct {
 	size     int64
 }
 
-// New returns the files of a set of configurations. Nothing is read yet.
-func New(configurations *configuration.Set, lists depot.DeviceLists, c clock.Clock, log *slog.Logger) *Files {
+// New returns the files of a set of configurations, whose lists are stored
+// through the book that enrolments are judged by. Nothing is read yet.
+func New(configurations *configuration.Set, lists *Book, c clock.Clock, log *slog.Logger) *Files {
 	return &Files{configurations: configurations, lists: lists, clock: c, log: log, files: make(map[string]file)}
 }
 

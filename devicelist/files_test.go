@@ -45,7 +45,7 @@ func newLab(t *testing.T, wrap func(depot.Depot) depot.Depot) *lab {
 	if _, _, err := l.set.Add(t.Context(), settings, nil); err != nil {
 		t.Fatal(err)
 	}
-	l.files = devicelist.New(l.set, l.depot, c, slog.New(slog.NewTextHandler(&l.log, nil)))
+	l.files = devicelist.New(l.set, devicelist.NewBook(l.depot), c, slog.New(slog.NewTextHandler(&l.log, nil)))
 	return l
 }
 

@@ -65,7 +65,7 @@ type deviceNamesJSON struct {
 }
 
 type challengeJSON struct {
-	Mode string  `json:"mode"`
+	Mode *string `json:"mode"` // null: there was none, as for a renewal
 	ID   *string `json:"id"`
 }
 
@@ -284,7 +284,7 @@ func identityToJSON(i *depot.Identity, state string) identityJSON {
 		Configuration:       configurationName{i.ConfigurationID, i.ConfigurationName},
 		Purpose:             i.Purpose,
 		Device:              deviceNamesToJSON(i.Device),
-		Challenge:           challengeJSON{i.ChallengeMode, orNull(i.ChallengeID)},
+		Challenge:           challengeJSON{orNull(i.ChallengeMode), orNull(i.ChallengeID)},
 		TransactionID:       i.TransactionID,
 		Source:              sourceJSON{orNull(i.SourceAddress), orNull(i.SourcePeer), orNull(i.UserAgent), i.TLS},
 		Wire:                wireJSON{i.Digest, i.Cipher},

@@ -44,7 +44,7 @@ func (s *Server) showDeviceList(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return settingsProblem(err)
 	}
-	list, err := s.depot.DeviceList(r.Context(), live.Record.ID)
+	list, err := s.enroll.Devices().DeviceList(r.Context(), live.Record.ID)
 	if errors.Is(err, depot.ErrNotFound) {
 		return noList()
 	}
@@ -66,7 +66,7 @@ func (s *Server) setDeviceList(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	list := depot.DeviceList{ConfigurationID: live.Record.ID, Devices: devices, ChangedAt: s.clock.Now(), ChangedBy: adminName}
-	err = s.depot.SetDeviceList(r.Context(), list)
+	err = s.enroll.Devices().SetDeviceList(r.Context(), list)
 	switch {
 	case errors.Is(err, depot.ErrNotFound):
 		return settingsProblem(err)
@@ -84,7 +84,7 @@ func (s *Server) removeDeviceList(w http.ResponseWriter, r *http.Request) error 
 	if err != nil {
 		return err
 	}
-	err = s.depot.RemoveDeviceList(r.Context(), live.Record.ID, adminName, s.clock.Now())
+	err = s.enroll.Devices().RemoveDeviceList(r.Context(), live.Record.ID, adminName, s.clock.Now())
 	if errors.Is(err, depot.ErrNotFound) {
 		return noList()
 	}
@@ -204,7 +204,7 @@ func (s *Server) followDevicesFile(ctx context.Context, was string, live *config
 	case record.Policy.DevicesFile != "":
 		return s.deviceFiles.Take(ctx, record)
 	case was != "":
-		err := s.depot.RemoveDeviceList(ctx, record.ID, adminName, s.clock.Now())
+		err := s.enroll.Devices().RemoveDeviceList(ctx, record.ID, adminName, s.clock.Now())
 		if errors.Is(err, depot.ErrNotFound) {
 			return nil
 		}

@@ -127,9 +127,9 @@ func prepare(t testing.TB, change ...func(*house)) (*house, error) {
 	if h.live, _, err = set.Add(t.Context(), settings, &secret); err != nil {
 		t.Fatal(err)
 	}
-	h.config.DeviceFiles = devicelist.New(set, seen, h.clock, log)
 	h.config.Configurations, h.config.Depot, h.config.Authority, h.config.Log = set, seen, h.authority, log
-	h.config.Enroll = enroll.New(seen, h.authority, h.clock, enroll.NewKeyAuditor(log))
+	h.config.Enroll = enroll.New(seen, h.authority, h.clock, enroll.NewKeyAuditor(log), enroll.WithConfigurations(set.ByID))
+	h.config.DeviceFiles = devicelist.New(set, h.config.Enroll.Devices(), h.clock, log)
 	h.Server, err = server.New(h.config)
 	return h, err
 }
