@@ -32,7 +32,7 @@ var arrows = map[string][]string{
 	"configuration": {"ca", "challenge", "clock", "depot", "refusal", "scep"},
 	"devicelist":    {"clock", "configuration", "depot"},
 	"enroll":        {"ca", "challenge", "clock", "configuration", "depot", "device", "devicelist", "refusal", "scep"},
-	"server":        {"ca", "challenge", "clock", "configuration", "depot", "device", "devicelist", "enroll", "refusal", "scep"},
+	"server":        {"ca", "challenge", "clock", "configuration", "depot", "device", "devicelist", "enroll", "ocsp", "refusal", "revocation", "scep"},
 
 	// What puts servers to the test, ours or another.
 	"load": {"scep/client"},
