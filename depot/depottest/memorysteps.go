@@ -204,7 +204,7 @@ func (m *Memory) Revoked(ctx context.Context, q depot.RevokedQuery) (depot.Page[
 		}
 	}
 	at := func(r depot.RevokedCertificate) position {
-		return position{List: "revoked", Key: [2]string{r.CertificateSerial}}
+		return position{List: fmt.Sprintf("revoked %x", q.IssuerSHA256), Key: [2]string{r.CertificateSerial}}
 	}
 	compare := func(a, b position) int { return strings.Compare(a.Key[0], b.Key[0]) }
 	slices.SortFunc(all, func(a, b depot.RevokedCertificate) int { return compare(at(a), at(b)) })
