@@ -16,6 +16,7 @@ import (
 // known at issue.
 func (f *flow) identity(permit *ca.Permit, certificate *x509.Certificate) depot.Identity {
 	record := f.request.Configuration.Record
+	issuer, _ := f.service.authority.IssuerOf(certificate) // not Issuer: a rollover may have come in between
 	return depot.Identity{
 		CertificateSerial: serialOf(certificate),
 		SHA256:            sha256.Sum256(certificate.Raw),
@@ -26,7 +27,7 @@ func (f *flow) identity(permit *ca.Permit, certificate *x509.Certificate) depot.
 		NotBefore:         certificate.NotBefore,
 		NotAfter:          certificate.NotAfter,
 		IssuedAt:          f.now,
-		IssuerSHA256:      sha256.Sum256(f.service.authority.Issuer().Raw),
+		IssuerSHA256:      sha256.Sum256(issuer.Raw),
 		KeyAlgorithm:      certificate.PublicKeyAlgorithm.String(),
 		KeyBits:           keyBits(certificate),
 		SignatureAlgo:     certificate.SignatureAlgorithm.String(),

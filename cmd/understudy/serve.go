@@ -144,15 +144,15 @@ func (in *instance) rotateRA(ctx context.Context, log *slog.Logger) error {
 	if err != nil {
 		return err
 	}
-	ra, _ := in.authority.RA()
+	now := in.authority.InForce()
 	if replaced {
-		log.Info("RA certificate replaced", "not_after", ra.NotAfter)
+		log.Info("RA certificate replaced", "not_after", now.RA.NotAfter)
 	}
 	return in.depot.RecordAuthority(ctx, depot.AuthorityGeneration{
 		At:     clock.System{}.Now(),
-		Root:   in.authority.Root().Raw,
-		Issuer: in.authority.Issuer().Raw,
-		RA:     ra.Raw,
+		Root:   now.Root.Raw,
+		Issuer: now.Issuer.Raw,
+		RA:     now.RA.Raw,
 	})
 }
 

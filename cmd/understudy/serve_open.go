@@ -12,6 +12,7 @@ import (
 	"net"
 	"net/url"
 	"os"
+	"slices"
 	"time"
 
 	"understudy.example/understudy/ca"
@@ -149,7 +150,8 @@ func (in *instance) checkIssuer(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("read store: %w", err)
 	}
-	if len(latest.Items) == 0 || latest.Items[0].IssuerSHA256 == sha256.Sum256(in.authority.Issuer().Raw) {
+	issued := func(g ca.Generation) bool { return latest.Items[0].IssuerSHA256 == sha256.Sum256(g.Issuer.Raw) }
+	if len(latest.Items) == 0 || slices.ContainsFunc(in.authority.Generations(), issued) {
 		return nil
 	}
 	return fmt.Errorf("%s is not the authority that issued the certificates in the store: files of two data directories were mixed; put the right authority's directory back, or use another --data",
