@@ -17,7 +17,7 @@ import (
 	"understudy.example/understudy/cmd/understudy/internal/output"
 )
 
-type fakeMicrosoftCmd struct {
+type fakeMSCmd struct {
 	Listen           string `from:"flag" default:"127.0.0.1:8443" placeholder:"ADDR" help:"Loopback address to answer at (default: ${default}). Port 0 takes a free one."`
 	Tenant           string `from:"flag" default:"contoso.onmicrosoft.com" placeholder:"DOMAIN" help:"Domain of its one tenant (default: ${default})."`
 	ClientID         string `from:"flag" placeholder:"UUID" help:"Id of the one registered application. Default: a new one."`
@@ -27,7 +27,7 @@ type fakeMicrosoftCmd struct {
 }
 
 // Help shows what to type.
-func (fakeMicrosoftCmd) Help() string {
+func (fakeMSCmd) Help() string {
 	return `
 Entra, Graph and Intune for a lab, over TLS on loopback: tokens for the one application that it prints, Intune's
 validation of real requests with all of its 25 codes, and its revocation connector. Nothing leaves this machine.
@@ -55,7 +55,7 @@ type fakeReady struct {
 const stopTime = 5 * time.Second
 
 // Run serves the cloud until a signal.
-func (c *fakeMicrosoftCmd) Run(a *app) error {
+func (c *fakeMSCmd) Run(a *app) error {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	cloud, err := fake.New(fake.Options{})
@@ -98,7 +98,7 @@ func untilEither(ctx context.Context, server *fake.Server) error {
 }
 
 // register makes the tenant and its application.
-func (c *fakeMicrosoftCmd) register(a *app, cloud *fake.Cloud) (fakeReady, error) {
+func (c *fakeMSCmd) register(a *app, cloud *fake.Cloud) (fakeReady, error) {
 	ready := fakeReady{IntuneResource: fake.IntuneResource, Tenant: c.Tenant, TenantID: uuid.NewString(), ClientID: c.ClientID}
 	if ready.ClientID == "" {
 		ready.ClientID = uuid.NewString()
@@ -117,7 +117,7 @@ func (c *fakeMicrosoftCmd) register(a *app, cloud *fake.Cloud) (fakeReady, error
 }
 
 // secret is the one in the file, or a new one.
-func (c *fakeMicrosoftCmd) secret(a *app) (string, error) {
+func (c *fakeMSCmd) secret(a *app) (string, error) {
 	if c.ClientSecretFile != "" {
 		return a.readSecret(c.ClientSecretFile)
 	}
@@ -129,7 +129,7 @@ func (c *fakeMicrosoftCmd) secret(a *app) (string, error) {
 }
 
 // announce says that the cloud answers.
-func (c *fakeMicrosoftCmd) announce(a *app, r fakeReady) error {
+func (c *fakeMSCmd) announce(a *app, r fakeReady) error {
 	if c.JSON {
 		return output.Line(a.stdout, r)
 	}
