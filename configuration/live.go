@@ -8,6 +8,9 @@
 package configuration
 
 import (
+	"context"
+	"crypto/subtle"
+	"errors"
 	"fmt"
 	"time"
 
@@ -26,24 +29,22 @@ type Live struct {
 	// NoRoot leaves the root out of GetCACert.
 	NoRoot bool
 
-	static *challenge.Static
+	static  *challenge.Static  // of mode static
+	dynamic *challenge.Dynamic // of mode dynamic
+	// page is the password of the challenge page, of mode dynamic.
+	page *challenge.Static
 }
 
 // newLive makes a stored configuration usable. The error says why it cannot
 // be, as a sentence for whoever starts the server.
-func newLive(c depot.Configuration) (*Live, error) {
+func newLive(c depot.Configuration, challenges *challenge.Dynamic) (*Live, error) {
 	settings := SettingsOf(c)
 	if err := settings.Validate(); err != nil {
 		return nil, fmt.Errorf("configuration %q (%s): %w", c.Name, c.ID, err)
 	}
 	c = settings.apply(c) // the record of an older version gets the defaults
-	static, err := challenge.NewStatic(c.Secret)
-	if err != nil {
-		return nil, fmt.Errorf("configuration %q (%s) would accept every device: %w", c.Name, c.ID, err)
-	}
-	return &Live{
-		Record:    c,
-		Validator: static,
+	l := &Live{
+		Record: c,
 		Policy: ca.Policy{
 			Purpose:          string(c.Purpose),
 			Validity:         c.Policy.Validity,
@@ -53,8 +54,53 @@ func newLive(c depot.Configuration) (*Live, error) {
 			StrictExtensions: c.Policy.Strict,
 		},
 		NoRoot: c.Policy.Chain == ChainNoRoot,
-		static: static,
-	}, nil
+	}
+	if err := l.setMode(challenges); err != nil {
+		return nil, fmt.Errorf("configuration %q (%s) would accept every device: %w", c.Name, c.ID, err)
+	}
+	return l, nil
+}
+
+// setMode makes what judges challenges.
+func (l *Live) setMode(challenges *challenge.Dynamic) (err error) {
+	if l.Record.Mode == depot.ModeDynamic {
+		l.dynamic, l.Validator = challenges, challenges
+		l.page, err = challenge.NewStatic(l.Record.ChallengePassword)
+		return err
+	}
+	l.static, err = challenge.NewStatic(l.Record.Secret)
+	l.Validator = l.static
+	return err
+}
+
+// MayAsk says whether user and password open the challenge page. It is false
+// for a configuration that has none.
+func (l *Live) MayAsk(user string, password challenge.Secret) bool {
+	if l.page == nil {
+		return false
+	}
+	known := subtle.ConstantTimeCompare([]byte(user), []byte(l.Record.ChallengeUser)) == 1
+	return l.page.Matches(password) && known
+}
+
+// ErrNotDynamic: the configuration gives out no challenges.
+var ErrNotDynamic = errors.New("the configuration's mode is not dynamic")
+
+// NewChallenge gives out a one-time challenge that is good for ttl (0: as the
+// configuration has it), bound to what bound names, made by somebody. Its text
+// is returned this once and nowhere else. ErrNotDynamic,
+// challenge.ErrCacheFull.
+func (l *Live) NewChallenge(ctx context.Context, now time.Time, ttl time.Duration, bound depot.DeviceNames, by string) (challenge.Secret, depot.Challenge, error) {
+	if l.dynamic == nil {
+		return challenge.Secret{}, depot.Challenge{}, ErrNotDynamic
+	}
+	if ttl == 0 {
+		ttl = l.Record.Policy.ChallengeTTL
+	}
+	return l.dynamic.Issue(ctx, challenge.Wish{
+		ConfigurationID: l.Record.ID, TTL: ttl, Most: l.Record.Policy.MaxOutstanding, Bound: bound, By: by,
+		Short: l.Record.Policy.Page == PageNDES, Now: now,
+	})
 }
 
 // SCEPOptions returns how a message that arrived at now is to be read.
@@ -74,7 +120,9 @@ func (l *Live) RetryPeriod() time.Duration { return l.Record.Policy.RetryPeriod 
 
 // Matches says whether secret is the secret key, so that a start with another
 // one than the stored can be stopped.
-func (l *Live) Matches(secret challenge.Secret) bool { return l.static.Matches(secret) }
+func (l *Live) Matches(secret challenge.Secret) bool {
+	return l.static != nil && l.static.Matches(secret)
+}
 
 // errNoSuch wraps depot.ErrNotFound with what was asked for.
 func errNoSuch(idOrName string) error {

@@ -1,6 +1,7 @@
 package configuration
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -24,6 +25,8 @@ type Set struct {
 	depot  depot.Depot
 	clock  clock.Clock
 	random io.Reader
+	// challenges are those of every dynamic configuration.
+	challenges *challenge.Dynamic
 
 	writing sync.Mutex
 	now     atomic.Pointer[index]
@@ -53,7 +56,7 @@ func Load(ctx context.Context, d depot.Depot, c clock.Clock, random io.Reader) (
 	if random == nil {
 		random = rand.Reader
 	}
-	s := &Set{depot: d, clock: c, random: random}
+	s := &Set{depot: d, clock: c, random: random, challenges: challenge.NewDynamic(d, random)}
 	if err := s.load(ctx); err != nil {
 		return nil, fmt.Errorf("load configurations: %w", err)
 	}
@@ -68,7 +71,7 @@ func (s *Set) load(ctx context.Context) error {
 	var lives []*Live
 	var wrong []error
 	for _, r := range records {
-		l, err := newLive(r)
+		l, err := newLive(r, s.challenges)
 		if err != nil {
 			wrong = append(wrong, err)
 			continue
@@ -111,7 +114,8 @@ func (s *Set) Find(idOrName string) (*Live, error) {
 func (s *Set) List() []*Live { return slices.Clone(s.now.Load().list) }
 
 // Add stores a new configuration with the given secret key, or a new one when
-// secret is nil, and makes it live. The secret key is returned this once and
+// secret is nil, and makes it live. For a dynamic one it is the password of
+// the challenge page. The secret key is returned this once and
 // nowhere else. Errors: *InvalidError (also for the secret key, as field
 // secret_key), depot.ErrExists when the name is in use, and those of the depot.
 func (s *Set) Add(ctx context.Context, settings Settings, secret *challenge.Secret) (*Live, challenge.Secret, error) {
@@ -130,7 +134,7 @@ func (s *Set) Add(ctx context.Context, settings Settings, secret *challenge.Secr
 	if err != nil {
 		return nil, challenge.Secret{}, fmt.Errorf("add configuration: %w", err)
 	}
-	l, err := newLive(record)
+	l, err := newLive(record, s.challenges)
 	if err != nil {
 		return nil, challenge.Secret{}, fmt.Errorf("add configuration: %w", err)
 	}
@@ -156,7 +160,8 @@ func checkAll(settings Settings, secret *challenge.Secret) error {
 }
 
 // setSecret puts the hash of secret, or of a new secret key, into the record
-// and returns the key.
+// and returns the key. What is secret about a dynamic configuration is the
+// password of its challenge page.
 func (s *Set) setSecret(record *depot.Configuration, secret *challenge.Secret) (challenge.Secret, error) {
 	var key challenge.Secret
 	var err error
@@ -165,7 +170,13 @@ func (s *Set) setSecret(record *depot.Configuration, secret *challenge.Secret) (
 	} else if key, err = challenge.GenerateSecretKey(s.random); err != nil {
 		return challenge.Secret{}, err
 	}
-	record.Secret, err = challenge.HashSecretKey(s.random, key)
+	hash, err := challenge.HashSecretKey(s.random, key)
+	if record.Mode == depot.ModeDynamic {
+		record.ChallengePassword = hash
+		record.ChallengeUser = cmp.Or(record.ChallengeUser, record.Name)
+	} else {
+		record.Secret = hash
+	}
 	return key, err
 }
 
@@ -186,6 +197,9 @@ func (s *Set) Change(ctx context.Context, idOrName string, patch []byte) (*Live,
 	}
 	if err := settings.Validate(); err != nil { // before seconds become durations, which could overflow
 		return nil, err
+	}
+	if settings.Mode != old.Record.Mode {
+		return nil, problems{{Field: "mode", Detail: "cannot be changed: devices know the URL as one of this mode; add another configuration"}}.err()
 	}
 	record := settings.apply(old.Record)
 	if reflect.DeepEqual(record, old.Record) {
@@ -235,7 +249,7 @@ func (s *Set) Remove(ctx context.Context, idOrName string) error {
 	at := s.clock.Now()
 	record.Revision++
 	record.ChangedAt, record.RemovedAt = at, at
-	record.Secret = depot.SecretHash{}
+	record.Secret, record.ChallengePassword = depot.SecretHash{}, depot.SecretHash{}
 	if err := s.depot.SetConfiguration(ctx, record, depot.EventConfigurationRemoved); err != nil {
 		return s.failed(ctx, "remove configuration", err)
 	}
@@ -247,7 +261,7 @@ func (s *Set) Remove(ctx context.Context, idOrName string) error {
 func (s *Set) store(ctx context.Context, verb string, old *Live, record depot.Configuration, cause depot.EventType) (*Live, error) {
 	record.Revision++
 	record.ChangedAt = s.clock.Now()
-	l, err := newLive(record)
+	l, err := newLive(record, s.challenges)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", verb, err)
 	}

@@ -40,6 +40,11 @@ type Settings struct {
 	NextCASigner             string `json:"next_ca_signer"`
 	RevokeUnusedAfterSeconds int64  `json:"revoke_unused_after_seconds"` // 0: never
 	DevicesFile              string `json:"devices_file"`                // on the server's machine; empty: none
+
+	// Of mode dynamic.
+	ChallengeTTLSeconds int64  `json:"challenge_ttl_seconds"`
+	MaxOutstanding      int64  `json:"max_outstanding"` // challenges that nobody has used yet
+	Page                string `json:"page"`            // form of the challenge page
 }
 
 // Values of the settings that are words.
@@ -62,6 +67,8 @@ const (
 	QueriesAnyone            = "anyone"
 	NextCASignerCA           = "ca" // as RFC 8894 section 4.7.1 says
 	NextCASignerRA           = "ra"
+	PageOkta                 = "okta" // UTF-8, as Okta serves the challenge page
+	PageNDES                 = "ndes" // UTF-16LE, as Windows does
 )
 
 // Limits and reserved names.
@@ -76,6 +83,12 @@ const (
 	reservedName   = "challenge" // is a path of the challenge page
 
 	defaultApprovalTTL = 7 * 24 * time.Hour
+
+	minChallengeTTL       = time.Second
+	maxChallengeTTL       = 30 * 24 * time.Hour
+	maxOutstanding        = 1_000_000
+	defaultChallengeTTL   = time.Hour
+	defaultMaxOutstanding = 1000
 )
 
 // DefaultName is the name of the configuration that the shortest SCEP URLs
@@ -105,6 +118,10 @@ func Defaults() Settings {
 		ApprovalTTLSeconds: int64(defaultApprovalTTL / time.Second),
 		Queries:            QueriesRefuse,
 		NextCASigner:       NextCASignerCA,
+
+		ChallengeTTLSeconds: int64(defaultChallengeTTL / time.Second),
+		MaxOutstanding:      defaultMaxOutstanding,
+		Page:                PageOkta,
 	}
 }
 
@@ -134,6 +151,10 @@ func SettingsOf(c depot.Configuration) Settings {
 		NextCASigner:             cmp.Or(p.NextCASigner, NextCASignerCA),
 		RevokeUnusedAfterSeconds: int64(p.RevokeUnusedAfter / time.Second),
 		DevicesFile:              p.DevicesFile,
+
+		ChallengeTTLSeconds: int64(cmp.Or(p.ChallengeTTL, defaultChallengeTTL) / time.Second),
+		MaxOutstanding:      int64(cmp.Or(p.MaxOutstanding, defaultMaxOutstanding)),
+		Page:                cmp.Or(p.Page, PageOkta),
 	}
 }
 
@@ -161,6 +182,10 @@ func (s Settings) apply(c depot.Configuration) depot.Configuration {
 		NextCASigner:      s.NextCASigner,
 		RevokeUnusedAfter: seconds(s.RevokeUnusedAfterSeconds),
 		DevicesFile:       s.DevicesFile,
+
+		ChallengeTTL:   seconds(s.ChallengeTTLSeconds),
+		MaxOutstanding: int(s.MaxOutstanding),
+		Page:           s.Page,
 	}
 	return c
 }
@@ -251,6 +276,10 @@ func (s *Settings) fields() map[string]any {
 		"next_ca_signer":              &s.NextCASigner,
 		"revoke_unused_after_seconds": &s.RevokeUnusedAfterSeconds,
 		"devices_file":                &s.DevicesFile,
+
+		"challenge_ttl_seconds": &s.ChallengeTTLSeconds,
+		"max_outstanding":       &s.MaxOutstanding,
+		"page":                  &s.Page,
 	}
 }
 
@@ -278,11 +307,11 @@ func (s Settings) Validate() error {
 		wrong.add("name", "must not have the form of a configuration id")
 	}
 	switch s.Mode {
-	case depot.ModeStatic:
-	case depot.ModeDynamic, depot.ModeIntune:
-		wrong.add("mode", "%s is not available in this version, only static is", s.Mode)
+	case depot.ModeStatic, depot.ModeDynamic:
+	case depot.ModeIntune:
+		wrong.add("mode", "%s is not available in this version, only static and dynamic are", s.Mode)
 	default:
-		wrong.add("mode", "must be static")
+		wrong.add("mode", "must be static or dynamic")
 	}
 	s.validateKeySizes(&wrong)
 	oneOf(&wrong, "purpose", string(s.Purpose), string(depot.PurposeDeviceAccess), string(depot.PurposeManagementAttestation))
@@ -294,7 +323,17 @@ func (s Settings) Validate() error {
 	between(&wrong, "validity_seconds", s.ValiditySeconds, minValidity, maxValidity)
 	between(&wrong, "retry_period_seconds", s.RetryPeriodSeconds, 0, maxRetryPeriod)
 	s.validateRequests(&wrong)
+	s.validateChallenges(&wrong)
 	return wrong.err()
+}
+
+// validateChallenges checks what concerns one-time challenges.
+func (s Settings) validateChallenges(wrong *problems) {
+	between(wrong, "challenge_ttl_seconds", s.ChallengeTTLSeconds, minChallengeTTL, maxChallengeTTL)
+	oneOf(wrong, "page", s.Page, PageOkta, PageNDES)
+	if s.MaxOutstanding < 1 || s.MaxOutstanding > maxOutstanding {
+		wrong.add("max_outstanding", "must be 1 to %d", maxOutstanding)
+	}
 }
 
 // validateRequests checks what concerns approval, renewal, queries, revocation
