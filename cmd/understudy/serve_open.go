@@ -122,6 +122,8 @@ func (in *instance) openAuthority(ctx context.Context, p *plan, log *slog.Logger
 		IssuerKey: p.flags.IssuerKey,
 		Clock:     clock.System{},
 		Random:    rand.Reader,
+
+		Distribution: distribution(p.flags.BaseURL),
 	}
 	in.authority, err = ca.Open(in.dir.Authority(), options)
 	if errors.Is(err, ca.ErrNoAuthority) {
@@ -141,6 +143,20 @@ func (in *instance) openAuthority(ctx context.Context, p *plan, log *slog.Logger
 		return err
 	}
 	return in.rotateRA(ctx, log)
+}
+
+// distribution is where certificates say that revocations are told. It is
+// nowhere unless somebody said by which URL others reach this server: the
+// address of a listener may be another one tomorrow.
+func distribution(baseURL string) ca.Distribution {
+	if baseURL == "" {
+		return ca.Distribution{}
+	}
+	return ca.Distribution{
+		CRL:    func(issuerSKI string) string { return server.CRLURL(baseURL, issuerSKI) },
+		OCSP:   func(string) string { return server.OCSPURL(baseURL) },
+		Issuer: func(issuerSKI string) string { return server.IssuerURL(baseURL, issuerSKI) },
+	}
 }
 
 // checkIssuer stops a start with the authority of another store: it would go
