@@ -30,8 +30,9 @@ var arrows = map[string][]string{
 	// What joins them.
 	"revocation":    {"ca", "clock", "depot", "ocsp"},
 	"configuration": {"ca", "challenge", "clock", "depot", "refusal", "scep"},
-	"enroll":        {"ca", "challenge", "clock", "configuration", "depot", "device", "refusal", "scep"},
-	"server":        {"ca", "challenge", "clock", "configuration", "depot", "device", "enroll", "refusal", "scep"},
+	"devicelist":    {"clock", "configuration", "depot"},
+	"enroll":        {"ca", "challenge", "clock", "configuration", "depot", "device", "devicelist", "refusal", "scep"},
+	"server":        {"ca", "challenge", "clock", "configuration", "depot", "device", "devicelist", "enroll", "ocsp", "refusal", "revocation", "scep"},
 
 	// What puts servers to the test, ours or another.
 	"load": {"scep/client"},
