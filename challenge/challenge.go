@@ -86,8 +86,23 @@ type Grant interface {
 	// Spends names what the depot must spend when it stores the certificate;
 	// the zero value: nothing.
 	Spends() depot.ChallengeRef
+	// HoldsBack says whether the certificate must be stored, and must not be
+	// handed out, before Issued has returned nil.
+	HoldsBack() bool
 	// Issued says that the certificate is about to be handed out.
 	Issued(ctx context.Context, cert *x509.Certificate) error
 	// Failed says that nothing will be handed out, and why.
 	Failed(ctx context.Context, cause error) error
+}
+
+// ErrInDoubt is in the error of a grant's Issued when nobody knows whether
+// those who had to be told agree: asking again may help.
+var ErrInDoubt = errors.New("it is not known whether the certificate may be handed out")
+
+// A Resumer is a Validator that can end the grant of a request whose
+// certificate was held back when its process died.
+type Resumer interface {
+	// Resume returns a grant that is as the one was that Validate gave for the
+	// request with this transactionID and CSR (DER, challenge included).
+	Resume(transactionID string, csr []byte) Grant
 }

@@ -144,6 +144,8 @@ type dynamicGrant struct {
 
 func (g *dynamicGrant) Spends() depot.ChallengeRef { return g.ref }
 
+func (*dynamicGrant) HoldsBack() bool { return false }
+
 func (g *dynamicGrant) Issued(context.Context, *x509.Certificate) error { return g.end() }
 
 func (g *dynamicGrant) Failed(context.Context, error) error { return g.end() }

@@ -83,6 +83,9 @@ type staticGrant struct{ ended atomic.Bool }
 // Spends returns nothing: a secret key is good for every device.
 func (*staticGrant) Spends() depot.ChallengeRef { return depot.ChallengeRef{} }
 
+// HoldsBack is false: nobody else has to be told.
+func (*staticGrant) HoldsBack() bool { return false }
+
 // Issued ends the grant.
 func (g *staticGrant) Issued(context.Context, *x509.Certificate) error { return g.end() }
 

@@ -142,7 +142,7 @@ func (f *flow) approved(ctx context.Context, h history) (*depot.Identity, error)
 
 // deliverable says whether an identity is of use to its device.
 func (f *flow) deliverable(i depot.Identity) bool {
-	return !i.Void && i.RevokedAt.IsZero() && i.SupersededAt.IsZero() && f.now.Before(i.NotAfter)
+	return !i.Void && !i.HeldBack && i.RevokedAt.IsZero() && i.SupersededAt.IsZero() && f.now.Before(i.NotAfter)
 }
 
 // repeatsUndone says whether the client still asks for what was denied, or was

@@ -38,6 +38,9 @@ type Service struct {
 
 	deciding sync.Mutex // held while a request is approved or denied
 	backlog  backlog
+
+	deliveries deliveries
+	revoked    func(issuer [32]byte) // told of certificates that became void
 }
 
 // A CRLSource returns the current CRL of an issuer of ours, in DER.
@@ -60,6 +63,10 @@ func WithConfigurations(byID func(id string) (*configuration.Live, bool)) Option
 // it the service has a book of its own, which is Devices.
 func WithDevices(b *devicelist.Book) Option { return func(s *Service) { s.devices = b } }
 
+// WithRevoked tells of every certificate that becomes void, by the SHA-256 of
+// its issuer's certificate: it is on the CRL from then on.
+func WithRevoked(told func(issuer [32]byte)) Option { return func(s *Service) { s.revoked = told } }
+
 // WithRandom makes replies and the ids of requests from another source than
 // crypto/rand.
 func WithRandom(random io.Reader) Option { return func(s *Service) { s.random = random } }
@@ -70,6 +77,7 @@ func New(d depot.Depot, authority *ca.Authority, c clock.Clock, auditor *KeyAudi
 	s := &Service{
 		depot: d, authority: authority, clock: c, auditor: auditor, devices: devicelist.NewBook(d), random: rand.Reader,
 		configurations: func(string) (*configuration.Live, bool) { return nil, false },
+		revoked:        func([32]byte) {},
 	}
 	for _, o := range options {
 		o(s)

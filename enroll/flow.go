@@ -194,6 +194,7 @@ func (f *flow) authorise(ctx context.Context) (authorisation, error) {
 type noGrant struct{}
 
 func (noGrant) Spends() depot.ChallengeRef                      { return depot.ChallengeRef{} }
+func (noGrant) HoldsBack() bool                                 { return false }
 func (noGrant) Issued(context.Context, *x509.Certificate) error { return nil }
 func (noGrant) Failed(context.Context, error) error             { return nil }
 
@@ -220,12 +221,19 @@ func (f *flow) issue(ctx context.Context, permit *ca.Permit, auth authorisation,
 		err = fmt.Errorf("issue certificate: %w", err)
 		return depot.Identity{}, errors.Join(err, auth.grant.Failed(ctx, err))
 	}
+	if auth.grant.HoldsBack() {
+		f.service.deliveries.begin(serialOf(certificate))
+		defer f.service.deliveries.end(serialOf(certificate))
+	}
 	identity, err := f.keep(ctx, permit, auth, certificate, h)
 	if err != nil {
+		if identity.HeldBack {
+			identity, err = f.service.void(ctx, identity, err)
+		}
 		return identity, errors.Join(err, auth.grant.Failed(ctx, err))
 	}
-	if err := auth.grant.Issued(ctx, certificate); err != nil {
-		return identity, fmt.Errorf("end grant: %w", err)
+	if identity, err = f.release(ctx, auth.grant, identity, certificate); err != nil {
+		return identity, err
 	}
 	f.service.auditor.enqueue(identity)
 	return identity, nil
@@ -253,14 +261,18 @@ func (f *flow) keep(ctx context.Context, permit *ca.Permit, auth authorisation,
 	}()
 	transaction := f.transaction()
 	transaction.CertificateSerial = serialOf(certificate)
-	// A client that hangs up does not undo a certificate: it will ask again.
-	identity, err := f.service.depot.Commit(context.WithoutCancel(ctx), depot.Issuance{
+	issuance := depot.Issuance{
 		Transaction: transaction,
 		Identity:    f.service.issued(f.draft(permit, auth), certificate, f.now, f.policy()),
 		Challenge:   auth.grant.Spends(),
 		Supersedes:  auth.supersedes,
 		After:       h.last.Sequence,
-	})
+	}
+	if auth.grant.HoldsBack() {
+		issuance.HoldBack, issuance.CSR = true, f.enrolment.CSR.Raw
+	}
+	// A client that hangs up does not undo a certificate: it will ask again.
+	identity, err := f.service.depot.Commit(context.WithoutCancel(ctx), issuance)
 	reply := <-replies
 	if errors.Is(err, depot.ErrChallengeSpent) {
 		return depot.Identity{}, refusal.New(refusal.ChallengeUsed, "challenge %s was spent by another request", auth.grant.Spends().ID)

@@ -42,7 +42,7 @@ func (f *flow) asked(ctx context.Context, query *scep.Query) (depot.Identity, er
 		return depot.Identity{}, depot.ErrNotFound
 	}
 	identity, err := f.service.depot.Identity(ctx, ca.FormatSerial(query.SerialNumber))
-	if err == nil && (identity.Void || identity.ConfigurationID != f.request.Configuration.Record.ID) {
+	if err == nil && (identity.Void || identity.HeldBack || identity.ConfigurationID != f.request.Configuration.Record.ID) {
 		return depot.Identity{}, depot.ErrNotFound
 	}
 	return identity, err

@@ -62,7 +62,7 @@ func (f *flow) ourSigner(ctx context.Context) (depot.Identity, error) {
 	switch {
 	case identity.ConfigurationID != f.request.Configuration.Record.ID:
 		err = refusal.New(refusal.SignerNotTrusted, "signer certificate %s belongs to another configuration", identity.CertificateSerial)
-	case identity.Void || !identity.RevokedAt.IsZero():
+	case identity.Void || identity.HeldBack || !identity.RevokedAt.IsZero():
 		err = refusal.New(refusal.SignerNotTrusted, "signer certificate %s is revoked", identity.CertificateSerial)
 	case f.now.Before(identity.NotBefore) || !f.now.Before(identity.NotAfter):
 		err = refusal.New(refusal.SignerNotTrusted, "signer certificate %s is not valid now", identity.CertificateSerial)

@@ -100,6 +100,9 @@ func (f *flow) known(ctx context.Context, last depot.Transaction) (depot.Identit
 	if err != nil {
 		return depot.Identity{}, "", fmt.Errorf("find certificate of transaction: %w", err)
 	}
+	if identity, err = f.service.settled(ctx, identity); err != nil {
+		return depot.Identity{}, "", err
+	}
 	if identity.Void || !identity.RevokedAt.IsZero() {
 		return depot.Identity{}, "", f.replayed(ctx)
 	}

@@ -38,7 +38,16 @@ func refuse(err error) error {
 	if errors.As(err, &no) && no.Code != "" {
 		text = no.Code
 	}
-	return refusal.WithText(refusal.ChallengeRefused, text, "%v", err)
+	refused := refusal.WithText(refusal.ChallengeRefused, text, "%v", err)
+	if no == nil {
+		return errors.Join(refused, challenge.ErrInDoubt)
+	}
+	return refused
+}
+
+// Resume returns the grant of a request that Intune found good before.
+func (v *Validator) Resume(transactionID string, csr []byte) challenge.Grant {
+	return &grant{validator: v, subject: Subject{TransactionID: transactionID, CSR: csr}}
 }
 
 // grant is a request that Intune found good.
@@ -50,6 +59,10 @@ type grant struct {
 
 // Spends is nothing: Intune keeps its own count.
 func (g *grant) Spends() depot.ChallengeRef { return depot.ChallengeRef{} }
+
+// HoldsBack is true: Intune may refuse the notification, and then the device
+// must not have the certificate.
+func (*grant) HoldsBack() bool { return true }
 
 // Issued tells Intune of the certificate; the device may have it only after
 // nil.
