@@ -37,7 +37,7 @@ type Live struct {
 
 // newLive makes a stored configuration usable. The error says why it cannot
 // be, as a sentence for whoever starts the server.
-func newLive(c depot.Configuration, challenges *challenge.Dynamic) (*Live, error) {
+func (s *Set) newLive(c depot.Configuration) (*Live, error) {
 	settings := SettingsOf(c)
 	if err := settings.Validate(); err != nil {
 		return nil, fmt.Errorf("configuration %q (%s): %w", c.Name, c.ID, err)
@@ -55,21 +55,24 @@ func newLive(c depot.Configuration, challenges *challenge.Dynamic) (*Live, error
 		},
 		NoRoot: c.Policy.Chain == ChainNoRoot,
 	}
-	if err := l.setMode(challenges); err != nil {
-		return nil, fmt.Errorf("configuration %q (%s) would accept every device: %w", c.Name, c.ID, err)
+	if err := s.setMode(l); err != nil {
+		return nil, fmt.Errorf("configuration %q (%s) has nothing to judge challenges by: %w", c.Name, c.ID, err)
 	}
 	return l, nil
 }
 
 // setMode makes what judges challenges.
-func (l *Live) setMode(challenges *challenge.Dynamic) (err error) {
-	if l.Record.Mode == depot.ModeDynamic {
-		l.dynamic, l.Validator = challenges, challenges
+func (s *Set) setMode(l *Live) (err error) {
+	switch l.Record.Mode {
+	case depot.ModeDynamic:
+		l.dynamic, l.Validator = s.challenges, s.challenges
 		l.page, err = challenge.NewStatic(l.Record.ChallengePassword)
-		return err
+	case depot.ModeIntune:
+		l.Validator, err = s.delegate(l.Record.Intune)
+	default:
+		l.static, err = challenge.NewStatic(l.Record.Secret)
+		l.Validator = l.static
 	}
-	l.static, err = challenge.NewStatic(l.Record.Secret)
-	l.Validator = l.static
 	return err
 }
 

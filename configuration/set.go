@@ -27,6 +27,7 @@ type Set struct {
 	random io.Reader
 	// challenges are those of every dynamic configuration.
 	challenges *challenge.Dynamic
+	delegate   Delegate
 
 	writing sync.Mutex
 	now     atomic.Pointer[index]
@@ -48,15 +49,33 @@ func newIndex(lives []*Live) *index {
 	return x
 }
 
+// A Delegate makes the validator of a configuration of mode intune.
+type Delegate func(depot.IntuneSettings) (challenge.Validator, error)
+
+// noDelegate is for a set that was not given one.
+func noDelegate(depot.IntuneSettings) (challenge.Validator, error) {
+	return nil, errors.New("this server was started without Intune")
+}
+
+// Option is what Load can do without.
+type Option func(*Set)
+
+// WithDelegate says who makes validators of mode intune. Without it there can
+// be no such configuration.
+func WithDelegate(d Delegate) Option { return func(s *Set) { s.delegate = d } }
+
 // Load reads the configurations of a depot and makes them live. One that
 // cannot be, because it has no challenge or a policy that this version does
 // not know, is an error: a server must not start with it. A nil random means
 // crypto/rand.
-func Load(ctx context.Context, d depot.Depot, c clock.Clock, random io.Reader) (*Set, error) {
+func Load(ctx context.Context, d depot.Depot, c clock.Clock, random io.Reader, options ...Option) (*Set, error) {
 	if random == nil {
 		random = rand.Reader
 	}
-	s := &Set{depot: d, clock: c, random: random, challenges: challenge.NewDynamic(d, random)}
+	s := &Set{depot: d, clock: c, random: random, challenges: challenge.NewDynamic(d, random), delegate: noDelegate}
+	for _, o := range options {
+		o(s)
+	}
 	if err := s.load(ctx); err != nil {
 		return nil, fmt.Errorf("load configurations: %w", err)
 	}
@@ -71,7 +90,7 @@ func (s *Set) load(ctx context.Context) error {
 	var lives []*Live
 	var wrong []error
 	for _, r := range records {
-		l, err := newLive(r, s.challenges)
+		l, err := s.newLive(r)
 		if err != nil {
 			wrong = append(wrong, err)
 			continue
@@ -134,7 +153,7 @@ func (s *Set) Add(ctx context.Context, settings Settings, secret *challenge.Secr
 	if err != nil {
 		return nil, challenge.Secret{}, fmt.Errorf("add configuration: %w", err)
 	}
-	l, err := newLive(record, s.challenges)
+	l, err := s.newLive(record)
 	if err != nil {
 		return nil, challenge.Secret{}, fmt.Errorf("add configuration: %w", err)
 	}
@@ -151,7 +170,9 @@ func checkAll(settings Settings, secret *challenge.Secret) error {
 	if invalid := new(InvalidError); errors.As(settings.Validate(), &invalid) {
 		wrong = invalid.Problems
 	}
-	if secret != nil {
+	if secret != nil && settings.Mode == depot.ModeIntune {
+		wrong.add("secret_key", "means nothing in mode intune")
+	} else if secret != nil {
 		if err := challenge.CheckSecretKey(secret.Reveal()); err != nil {
 			wrong.add("secret_key", "%s", strings.TrimPrefix(err.Error(), "secret key "))
 		}
@@ -161,8 +182,12 @@ func checkAll(settings Settings, secret *challenge.Secret) error {
 
 // setSecret puts the hash of secret, or of a new secret key, into the record
 // and returns the key. What is secret about a dynamic configuration is the
-// password of its challenge page.
+// password of its challenge page; one of mode intune has its secret in files,
+// which are read anew.
 func (s *Set) setSecret(record *depot.Configuration, secret *challenge.Secret) (challenge.Secret, error) {
+	if record.Mode == depot.ModeIntune {
+		return challenge.Secret{}, nil
+	}
 	var key challenge.Secret
 	var err error
 	if secret != nil {
@@ -261,7 +286,7 @@ func (s *Set) Remove(ctx context.Context, idOrName string) error {
 func (s *Set) store(ctx context.Context, verb string, old *Live, record depot.Configuration, cause depot.EventType) (*Live, error) {
 	record.Revision++
 	record.ChangedAt = s.clock.Now()
-	l, err := newLive(record, s.challenges)
+	l, err := s.newLive(record)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", verb, err)
 	}

@@ -45,6 +45,18 @@ type Settings struct {
 	ChallengeTTLSeconds int64  `json:"challenge_ttl_seconds"`
 	MaxOutstanding      int64  `json:"max_outstanding"` // challenges that nobody has used yet
 	Page                string `json:"page"`            // form of the challenge page
+
+	// Of mode intune: see depot.IntuneSettings.
+	Cloud                 string   `json:"cloud"`
+	Tenant                string   `json:"tenant"`
+	ClientID              string   `json:"client_id"`
+	ClientSecretFile      string   `json:"client_secret_file"`
+	ClientCertificateFile string   `json:"client_certificate_file"`
+	CAFile                string   `json:"ca_file"`
+	Authority             string   `json:"authority"`
+	GraphURL              string   `json:"graph_url"`
+	IntuneResource        string   `json:"intune_resource"`
+	IntuneHosts           []string `json:"intune_hosts"`
 }
 
 // Values of the settings that are words.
@@ -122,6 +134,7 @@ func Defaults() Settings {
 		ChallengeTTLSeconds: int64(defaultChallengeTTL / time.Second),
 		MaxOutstanding:      defaultMaxOutstanding,
 		Page:                PageOkta,
+		IntuneHosts:         []string{},
 	}
 }
 
@@ -155,6 +168,11 @@ func SettingsOf(c depot.Configuration) Settings {
 		ChallengeTTLSeconds: int64(cmp.Or(p.ChallengeTTL, defaultChallengeTTL) / time.Second),
 		MaxOutstanding:      int64(cmp.Or(p.MaxOutstanding, defaultMaxOutstanding)),
 		Page:                cmp.Or(p.Page, PageOkta),
+
+		Cloud: c.Intune.Cloud, Tenant: c.Intune.Tenant, ClientID: c.Intune.ClientID,
+		ClientSecretFile: c.Intune.SecretFile, ClientCertificateFile: c.Intune.CertificateFile, CAFile: c.Intune.CAFile,
+		Authority: c.Intune.Authority, GraphURL: c.Intune.GraphURL, IntuneResource: c.Intune.IntuneResource,
+		IntuneHosts: append([]string{}, c.Intune.IntuneHosts...),
 	}
 }
 
@@ -187,6 +205,7 @@ func (s Settings) apply(c depot.Configuration) depot.Configuration {
 		MaxOutstanding: int(s.MaxOutstanding),
 		Page:           s.Page,
 	}
+	c.Intune = s.intune()
 	return c
 }
 
@@ -233,7 +252,7 @@ func (s Settings) Merge(object []byte) (Settings, error) {
 	if err := json.Unmarshal(object, &fields); err != nil || fields == nil {
 		return Settings{}, problems{{Detail: "settings must be a JSON object"}}.err()
 	}
-	s.KeySizes = slices.Clone(s.KeySizes)
+	s.KeySizes, s.IntuneHosts = slices.Clone(s.KeySizes), slices.Clone(s.IntuneHosts)
 	targets := s.fields()
 	var wrong problems
 	for _, name := range slices.Sorted(maps.Keys(fields)) {
@@ -280,6 +299,17 @@ func (s *Settings) fields() map[string]any {
 		"challenge_ttl_seconds": &s.ChallengeTTLSeconds,
 		"max_outstanding":       &s.MaxOutstanding,
 		"page":                  &s.Page,
+
+		"cloud":                   &s.Cloud,
+		"tenant":                  &s.Tenant,
+		"client_id":               &s.ClientID,
+		"client_secret_file":      &s.ClientSecretFile,
+		"client_certificate_file": &s.ClientCertificateFile,
+		"ca_file":                 &s.CAFile,
+		"authority":               &s.Authority,
+		"graph_url":               &s.GraphURL,
+		"intune_resource":         &s.IntuneResource,
+		"intune_hosts":            &s.IntuneHosts,
 	}
 }
 
@@ -291,6 +321,8 @@ func kindOf(target any) string {
 		return "true or false"
 	case *[]int:
 		return "a list of whole numbers"
+	case *[]string:
+		return "a list of strings"
 	}
 	return "a string"
 }
@@ -307,11 +339,9 @@ func (s Settings) Validate() error {
 		wrong.add("name", "must not have the form of a configuration id")
 	}
 	switch s.Mode {
-	case depot.ModeStatic, depot.ModeDynamic:
-	case depot.ModeIntune:
-		wrong.add("mode", "%s is not available in this version, only static and dynamic are", s.Mode)
+	case depot.ModeStatic, depot.ModeDynamic, depot.ModeIntune:
 	default:
-		wrong.add("mode", "must be static or dynamic")
+		wrong.add("mode", "must be static, dynamic or intune")
 	}
 	s.validateKeySizes(&wrong)
 	oneOf(&wrong, "purpose", string(s.Purpose), string(depot.PurposeDeviceAccess), string(depot.PurposeManagementAttestation))
@@ -324,6 +354,7 @@ func (s Settings) Validate() error {
 	between(&wrong, "retry_period_seconds", s.RetryPeriodSeconds, 0, maxRetryPeriod)
 	s.validateRequests(&wrong)
 	s.validateChallenges(&wrong)
+	s.validateIntune(&wrong)
 	return wrong.err()
 }
 
@@ -347,12 +378,18 @@ func (s Settings) validateRequests(wrong *problems) {
 	if s.RevokeUnusedAfterSeconds != 0 {
 		between(wrong, "revoke_unused_after_seconds", s.RevokeUnusedAfterSeconds, minUnused, maxValidity)
 	}
-	switch path := s.DevicesFile; {
+	aPath(wrong, "devices_file", s.DevicesFile)
+}
+
+// aPath checks the path of a file on the server's machine; empty: there is
+// none.
+func aPath(wrong *problems, field, path string) {
+	switch {
 	case path == "":
 	case len(path) > maxPath || !utf8.ValidString(path) || strings.ContainsFunc(path, unicode.IsControl):
-		wrong.add("devices_file", "must be a path of at most %d bytes without control characters", maxPath)
+		wrong.add(field, "must be a path of at most %d bytes without control characters", maxPath)
 	case !filepath.IsAbs(path):
-		wrong.add("devices_file", "must be an absolute path on the server's machine")
+		wrong.add(field, "must be an absolute path on the server's machine")
 	}
 }
 
