@@ -15,7 +15,7 @@ func (s Settings) intune() depot.IntuneSettings {
 	return depot.IntuneSettings{
 		Cloud: s.Cloud, Tenant: s.Tenant, ClientID: s.ClientID,
 		SecretFile: s.ClientSecretFile, CertificateFile: s.ClientCertificateFile, CAFile: s.CAFile,
-		Authority: s.Authority, GraphURL: s.GraphURL, IntuneResource: s.IntuneResource, IntuneHosts: slices.Clip(slices.Clone(s.IntuneHosts)),
+		Authority: s.Authority, GraphURL: s.GraphURL, IntuneResource: s.IntuneResource, IntuneHosts: append([]string(nil), s.IntuneHosts...),
 	}
 }
 

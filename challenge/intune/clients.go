@@ -1,6 +1,7 @@
 package intune
 
 import (
+	"cmp"
 	"crypto"
 	"crypto/rsa"
 	"crypto/sha256"
@@ -103,14 +104,9 @@ func (c *Clients) options(s depot.IntuneSettings) (Options, string, error) {
 // given besides put over it.
 func CloudOf(s depot.IntuneSettings) Cloud {
 	cloud := Clouds()[s.Cloud]
-	for value, field := range map[string]*string{s.Authority: &cloud.Authority, s.GraphURL: &cloud.GraphURL, s.IntuneResource: &cloud.IntuneResource} {
-		if value != "" {
-			*field = value
-		}
-	}
-	if cloud.IntuneResource == "" {
-		cloud.IntuneResource = Clouds()["public"].IntuneResource
-	}
+	cloud.Authority = cmp.Or(s.Authority, cloud.Authority)
+	cloud.GraphURL = cmp.Or(s.GraphURL, cloud.GraphURL)
+	cloud.IntuneResource = cmp.Or(s.IntuneResource, cloud.IntuneResource, Clouds()["public"].IntuneResource)
 	cloud.IntuneHosts = append(append([]string{}, cloud.IntuneHosts...), s.IntuneHosts...)
 	return cloud
 }
