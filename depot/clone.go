@@ -18,6 +18,9 @@ func (c Configuration) Clone() Configuration {
 	c.Secret.Salt = bytes.Clone(c.Secret.Salt)
 	c.Secret.Hash = bytes.Clone(c.Secret.Hash)
 	c.Policy.KeySizes = slices.Clone(c.Policy.KeySizes)
+	c.ChallengePassword.Salt = bytes.Clone(c.ChallengePassword.Salt)
+	c.ChallengePassword.Hash = bytes.Clone(c.ChallengePassword.Hash)
+	c.Intune.IntuneHosts = slices.Clone(c.Intune.IntuneHosts)
 	return c
 }
 

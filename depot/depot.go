@@ -51,13 +51,16 @@ type Depot interface {
 	Requests
 	Revocations
 	DeviceLists
+	Challenges
+	Deliveries
 
 	// Commit stores, in one step: the transaction, the identity, the device,
 	// the spent challenge if there is one, the mark on the certificate that is
 	// superseded if there is one, an event, and the ledger entries. It returns
 	// the identity as stored: PreviousSerial is the depot's to give, what only
 	// later steps can say (Identity.AtIssue) is not taken from the caller, and
-	// neither are RequestID and ApprovedBy, which are for Requests.Decide.
+	// neither are RequestID and ApprovedBy, which are for Requests.Decide, and
+	// HeldBack, which follows from Issuance.HoldBack.
 	// Looked at in this order: ErrInvalid, ErrTransactionConflict, ErrNotFound
 	// and ErrTransactionConflict and ErrRevoked of what is superseded,
 	// ErrChallengeSpent, ErrExists (certificate serial or SHA-256 taken).

@@ -108,10 +108,11 @@ type Identity struct {
 }
 
 // AtIssue returns the identity without what only later steps can say:
-// revocation, renewal and first use.
+// revocation, renewal, first use, and that it was never delivered.
 func (i Identity) AtIssue() Identity {
 	i.RevokedAt, i.RevocationReason, i.RevokedBy = time.Time{}, "", ""
 	i.SupersededAt, i.SupersededBy, i.UsedAt = time.Time{}, "", time.Time{}
+	i.Void = false
 	return i
 }
 
@@ -272,6 +273,7 @@ type Event struct {
 	DeviceKey         string
 	TransactionID     string
 	RequestID         string
+	ChallengeID       string // of challenge.issued and challenge.withdrawn
 }
 
 // Order of a list of identities.

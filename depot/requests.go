@@ -98,7 +98,7 @@ func (r Request) Decide(d Decision) (Request, *Issuance, error) {
 		return r, nil, invalid("issuance is not what request %s asks for", r.ID)
 	}
 	i.Identity = i.Identity.AtIssue()
-	i.Identity.RequestID, i.Identity.ApprovedBy = r.ID, d.By
+	i.Identity.RequestID, i.Identity.ApprovedBy, i.Identity.HeldBack = r.ID, d.By, i.HoldBack
 	r.Transaction.CertificateSerial = i.Transaction.CertificateSerial
 	return r, &i, nil
 }

@@ -45,6 +45,8 @@ func (i Issuance) Validate() error {
 		return invalid("transaction without its message")
 	case len(i.Challenge.ID) > maxID:
 		return invalid("challenge id of %d bytes", len(i.Challenge.ID))
+	case i.HoldBack != (len(i.CSR) > 0):
+		return invalid("certificate %s is held back without its CSR, or has one without that", id.CertificateSerial)
 	case i.Supersedes == id.CertificateSerial:
 		return invalid("certificate %s supersedes itself", i.Supersedes)
 	case t.ConfigurationID != id.ConfigurationID || t.ID != id.TransactionID || t.CertificateSerial != id.CertificateSerial:
@@ -207,6 +209,24 @@ func (r Revocation) Validate() error {
 	}
 	if r.At.IsZero() {
 		return invalid("revocation without its time")
+	}
+	return nil
+}
+
+// Validate returns ErrInvalid, saying why, for a challenge that cannot be found
+// or spent.
+func (c Challenge) Validate() error {
+	switch {
+	case !validID(c.ID):
+		return invalid("challenge id %q", c.ID)
+	case !validID(c.ConfigurationID):
+		return invalid("configuration id %q", c.ConfigurationID)
+	case c.SHA256 == [32]byte{}:
+		return invalid("challenge %s without its hash", c.ID)
+	case c.CreatedAt.IsZero() || !c.CreatedAt.Before(c.ExpiresAt):
+		return invalid("challenge %s from %v to %v", c.ID, c.CreatedAt, c.ExpiresAt)
+	case !c.SpentAt.IsZero() || c.CertificateSerial != "" || !c.WithdrawnAt.IsZero() || c.WithdrawnBy != "":
+		return invalid("challenge %s is spent or withdrawn before it is stored", c.ID)
 	}
 	return nil
 }

@@ -68,8 +68,10 @@ func TestRespond(t *testing.T) {
 			c := clock.NewManual(today)
 			w := newWorld(t, authority, c)
 			good, compromised, held, released := w.issue(), w.issue(), w.issue(), w.issue()
-			void := w.issue(func(i *depot.Identity) { i.Void = true })
+			void := w.issue(func(i *depot.Identity) { i.HeldBack = true })
 			issued := c.Now()
+			_, err := w.depot.Void(t.Context(), serial(void), "nobody took it", issued)
+			must(t, err)
 			c.Advance(time.Hour)
 			w.revoke(compromised, depot.ReasonKeyCompromise)
 			w.revoke(held, depot.ReasonCertificateHold)
@@ -89,7 +91,7 @@ func TestRespond(t *testing.T) {
 				{"revoked", compromised, reader.Revoked, revoked, reader.KeyCompromise},
 				{"on hold", held, reader.Revoked, revoked, reader.CertificateHold},
 				{"released", released, reader.Good, time.Time{}, 0},
-				{"void", void, reader.Revoked, issued.Truncate(time.Second), 0},
+				{"void", void, reader.Revoked, issued.Truncate(time.Second), reader.CessationOfOperation},
 				{"never issued", never, reader.Unknown, time.Time{}, 0},
 				{"serial of zero", &x509.Certificate{SerialNumber: new(big.Int)}, reader.Unknown, time.Time{}, 0},
 				{"negative serial", &x509.Certificate{SerialNumber: new(big.Int).Neg(good.SerialNumber)}, reader.Unknown, time.Time{}, 0},

@@ -117,9 +117,11 @@ func (w *world) store(c *x509.Certificate, change ...func(*depot.Identity)) {
 	id.CertificateSerial, id.DER, id.SHA256 = serial(c), c.Raw, sha256.Sum256(c.Raw)
 	id.NotBefore, id.NotAfter, id.IssuedAt = c.NotBefore, c.NotAfter, w.clock.Now()
 	id.IssuerSHA256 = w.issuer()
-	id.Void = false
 	for _, f := range change {
 		f(id)
+	}
+	if id.HeldBack {
+		i.HoldBack, i.CSR = true, []byte("CSR")
 	}
 	i.Transaction.CertificateSerial = id.CertificateSerial
 	_, err := w.depot.Commit(context.Background(), i)

@@ -16,7 +16,7 @@ func (d *Depot) Commit(ctx context.Context, i depot.Issuance) (depot.Identity, e
 		return depot.Identity{}, err
 	}
 	i.Identity = i.Identity.AtIssue().Clone()
-	i.Identity.RequestID, i.Identity.ApprovedBy = "", ""
+	i.Identity.RequestID, i.Identity.ApprovedBy, i.Identity.HeldBack = "", "", i.HoldBack
 	serial, _ := serialBytes(i.Identity.CertificateSerial)
 	var previous string // certificate serial; written by the writer, read when it has answered
 	err := d.submit(ctx, func(b *batch) error {

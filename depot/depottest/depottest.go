@@ -165,6 +165,7 @@ func Issuance(n int) depot.Issuance {
 	i.Identity.NotAfter = Epoch.Add(time.Duration(n) * time.Hour).Local()
 	i.Identity = i.Identity.AtIssue()
 	i.Identity.RequestID, i.Identity.ApprovedBy, i.Identity.RevokeUnusedAt = "", "", time.Time{}
+	i.Identity.HeldBack = false
 	i.Transaction.MessageSHA256 = hashOf("message", n)
 	i.Transaction.Sequence = 0
 	return in(i, "rac0", fmt.Sprintf("transaction %d", n), fmt.Sprintf("device %d", n))

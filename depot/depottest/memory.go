@@ -1,6 +1,7 @@
 package depottest
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"slices"
@@ -23,10 +24,11 @@ type Memory struct {
 	devices        map[[2]string]depot.Device
 	events         []depot.Event
 	configurations map[string]depot.Configuration
-	spent          map[string]bool
+	spent          map[string]bool // or withdrawn
 	requests       []depot.Request // in order
 	numbers        map[[32]byte]uint64
 	lists          map[string]depot.DeviceList
+	challenges     []depot.Challenge // in order
 }
 
 var _ depot.Depot = (*Memory)(nil)
@@ -68,7 +70,7 @@ func (m *Memory) Commit(ctx context.Context, i depot.Issuance) (depot.Identity, 
 		return depot.Identity{}, fmt.Errorf("commit: %w", err)
 	}
 	i.Identity = i.Identity.AtIssue()
-	i.Identity.RequestID, i.Identity.ApprovedBy = "", ""
+	i.Identity.RequestID, i.Identity.ApprovedBy, i.Identity.HeldBack = "", "", i.HoldBack
 	return m.issue(i), nil
 }
 
@@ -90,9 +92,10 @@ func (m *Memory) issue(i depot.Issuance) depot.Identity {
 	if old := m.find(i.Supersedes); old != nil {
 		old.SupersededAt, old.SupersededBy = i.Identity.IssuedAt, i.Identity.CertificateSerial
 	}
+	i.CSR = bytes.Clone(i.CSR)
 	m.issued = append(m.issued, i)
 	if i.Challenge.ID != "" {
-		m.spent[i.Challenge.ID] = true
+		m.spend(i)
 	}
 	m.happened(i.Event())
 	return i.Identity.Clone()

@@ -340,9 +340,10 @@ func (s *suite) approve() {
 	asked = s.ask(asked, 0, "")
 	d := Approval(asked, 1)
 	d.Issuance.Identity.RequestID, d.Issuance.Identity.ApprovedBy = "rq_7", "somebody"
-	d.Issuance.Identity.RevokedAt = Epoch // is for a later step
+	d.Issuance.Identity.RevokedAt, d.Issuance.Identity.HeldBack = Epoch, true // is for a later step, or follows from HoldBack
 	r, id := approved(asked, d)
 	id = id.AtIssue()
+	id.HeldBack = false
 	s.equal("Decide", s.decide(d), r)
 	d.Issuance.Identity.DER[0] = 'x'
 

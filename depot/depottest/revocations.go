@@ -432,6 +432,7 @@ func (s *suite) laterSteps() {
 	id.RevokedAt, id.RevocationReason, id.RevokedBy = full.RevokedAt, string(depot.ReasonCertificateHold), full.RevokedBy
 	id.SupersededAt, id.SupersededBy, id.UsedAt = full.SupersededAt, full.SupersededBy, full.UsedAt
 	id.RequestID, id.ApprovedBy = full.RequestID, full.ApprovedBy
+	id.Void, id.HeldBack = true, true
 	s.equal("Commit", s.commit(i), want(Issuance(1), ""))
 	s.identity(want(Issuance(1), ""))
 	s.equal("revoked", s.revokedSerials(depot.RevokedQuery{IssuerSHA256: i.Identity.IssuerSHA256}), []string(nil))
