@@ -14,17 +14,34 @@ import (
 
 // configurationJSON is a configuration in the API. It holds no secret.
 type configurationJSON struct {
-	ID            string     `json:"id"`
-	Name          string     `json:"name"`
-	Mode          string     `json:"mode"`
-	Purpose       string     `json:"purpose"`
-	SCEPURL       string     `json:"scep_url"`
-	SCEPAliasURL  string     `json:"scep_alias_url"`
-	CreatedAt     string     `json:"created_at"`
-	ChangedAt     string     `json:"changed_at"`
-	SecretResetAt *string    `json:"secret_reset_at"`
-	Revision      uint64     `json:"revision"`
-	Policy        policyJSON `json:"policy"`
+	ID            string      `json:"id"`
+	Name          string      `json:"name"`
+	Mode          string      `json:"mode"`
+	Purpose       string      `json:"purpose"`
+	SCEPURL       string      `json:"scep_url"`
+	SCEPAliasURL  string      `json:"scep_alias_url"`
+	CreatedAt     string      `json:"created_at"`
+	ChangedAt     string      `json:"changed_at"`
+	SecretResetAt *string     `json:"secret_reset_at"`
+	Revision      uint64      `json:"revision"`
+	ChallengeURL  *string     `json:"challenge_url"` // of mode dynamic
+	Username      *string     `json:"username"`      // of its challenge page
+	Policy        policyJSON  `json:"policy"`
+	Intune        *intuneJSON `json:"intune"` // of mode intune
+}
+
+// intuneJSON says whom a configuration of mode intune asks.
+type intuneJSON struct {
+	Cloud                 *string  `json:"cloud"`
+	Tenant                string   `json:"tenant"`
+	ClientID              string   `json:"client_id"`
+	ClientSecretFile      *string  `json:"client_secret_file"`
+	ClientCertificateFile *string  `json:"client_certificate_file"`
+	CAFile                *string  `json:"ca_file"`
+	Authority             *string  `json:"authority"`
+	GraphURL              *string  `json:"graph_url"`
+	IntuneResource        *string  `json:"intune_resource"`
+	IntuneHosts           []string `json:"intune_hosts"`
 }
 
 type policyJSON struct {
@@ -46,20 +63,27 @@ type policyJSON struct {
 	NextCASigner             string  `json:"next_ca_signer"`
 	RevokeUnusedAfterSeconds int64   `json:"revoke_unused_after_seconds"`
 	DevicesFile              *string `json:"devices_file"`
+
+	ChallengeTTLSeconds int64  `json:"challenge_ttl_seconds"`
+	MaxOutstanding      int64  `json:"max_outstanding"`
+	Page                string `json:"page"`
 }
 
 // newConfiguration is the answer to adding one: the only place, with
 // secretJSON, that tells a secret key, and it does so once.
 type newConfiguration struct {
 	configurationJSON
-	SecretKey string `json:"secret_key"`
+	SecretKey *string `json:"secret_key"` // of mode static
+	Password  *string `json:"password"`   // of the challenge page
 }
 
 // secretJSON is the answer to a reset.
 type secretJSON struct {
-	ID        string `json:"id"`
-	Name      string `json:"name"`
-	SecretKey string `json:"secret_key"`
+	ID        string  `json:"id"`
+	Name      string  `json:"name"`
+	SecretKey *string `json:"secret_key"`
+	Username  *string `json:"username"`
+	Password  *string `json:"password"`
 }
 
 // secretField is how a caller gives a secret key of its own.
@@ -117,7 +141,8 @@ func (s *Server) addConfiguration(w http.ResponseWriter, r *http.Request) error 
 		return errors.Join(err, s.configurations.Remove(context.WithoutCancel(r.Context()), live.Record.ID))
 	}
 	w.Header().Set("Location", apiPrefix+"/configurations/"+live.Record.ID)
-	return writeJSON(w, http.StatusCreated, newConfiguration{s.configurationToJSON(live.Record), key.Reveal()})
+	secretKey, password := tell(live.Record, key)
+	return writeJSON(w, http.StatusCreated, newConfiguration{s.configurationToJSON(live.Record), secretKey, password})
 }
 
 // changeConfiguration is PATCH /configurations/{configuration}.
@@ -166,7 +191,18 @@ func (s *Server) resetSecret(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return settingsProblem(err)
 	}
-	return writeJSON(w, http.StatusOK, secretJSON{live.Record.ID, live.Record.Name, key.Reveal()})
+	c := live.Record
+	secretKey, password := tell(c, key)
+	return writeJSON(w, http.StatusOK, secretJSON{c.ID, c.Name, secretKey, orNull(c.ChallengeUser), password})
+}
+
+// tell is the secret of a configuration, as what it is: a secret key, or the
+// password of the challenge page.
+func tell(c depot.Configuration, key challenge.Secret) (secretKey, password *string) {
+	if c.Mode == depot.ModeDynamic {
+		return nil, orNull(key.Reveal())
+	}
+	return orNull(key.Reveal()), nil
 }
 
 // removeConfiguration is DELETE /configurations/{configuration}.
@@ -225,7 +261,28 @@ func (s *Server) configurationToJSON(c depot.Configuration) configurationJSON {
 			NextCASigner:             settings.NextCASigner,
 			RevokeUnusedAfterSeconds: settings.RevokeUnusedAfterSeconds,
 			DevicesFile:              orNull(settings.DevicesFile),
+
+			ChallengeTTLSeconds: settings.ChallengeTTLSeconds,
+			MaxOutstanding:      settings.MaxOutstanding,
+			Page:                settings.Page,
 		},
+		ChallengeURL: orNull(s.ChallengeURL(c)),
+		Username:     orNull(c.ChallengeUser),
+		Intune:       intuneToJSON(c.Mode, settings),
+	}
+}
+
+// intuneToJSON renders whom a configuration of mode intune asks; nil for
+// another one.
+func intuneToJSON(mode depot.Mode, s configuration.Settings) *intuneJSON {
+	if mode != depot.ModeIntune {
+		return nil
+	}
+	return &intuneJSON{
+		Cloud: orNull(s.Cloud), Tenant: s.Tenant, ClientID: s.ClientID,
+		ClientSecretFile: orNull(s.ClientSecretFile), ClientCertificateFile: orNull(s.ClientCertificateFile), CAFile: orNull(s.CAFile),
+		Authority: orNull(s.Authority), GraphURL: orNull(s.GraphURL), IntuneResource: orNull(s.IntuneResource),
+		IntuneHosts: append([]string{}, s.IntuneHosts...),
 	}
 }
 

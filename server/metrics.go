@@ -17,14 +17,15 @@ import (
 // The operations that requests are counted by. They are the only values of
 // that label: nothing that a client wrote becomes one.
 const (
-	operationCaps    = "GetCACaps"
-	operationCert    = "GetCACert"
-	operationNext    = "GetNextCACert"
-	operationPKI     = "PKIOperation"
-	operationCRL     = "CRL"
-	operationOCSP    = "OCSP"
-	operationFile    = "file"  // /ca.cer and its like
-	operationUnknown = "other" // everything that was turned away before it had a name
+	operationCaps      = "GetCACaps"
+	operationCert      = "GetCACert"
+	operationNext      = "GetNextCACert"
+	operationPKI       = "PKIOperation"
+	operationCRL       = "CRL"
+	operationOCSP      = "OCSP"
+	operationChallenge = "challenge" // the challenge page and its like
+	operationFile      = "file"      // /ca.cer and its like
+	operationUnknown   = "other"     // everything that was turned away before it had a name
 )
 
 // metrics are what /metrics shows. The number of series depends on the

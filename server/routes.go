@@ -33,6 +33,8 @@ type response struct {
 	retryAfter  time.Duration // of a 429 or 503
 	hangUp      bool          // the rest of the request is not worth reading
 	cache       caching
+	// authenticate is the WWW-Authenticate of a 401.
+	authenticate string
 }
 
 // fixedText is an error: a status and a text that owes nothing to the request.
@@ -62,6 +64,11 @@ func (s *Server) servePublic(w http.ResponseWriter, r *http.Request) {
 		if file, ok := s.file(path); ok {
 			operation = operationFile
 			s.send(w, operation, serveFile(r.Method, file))
+			return
+		}
+		if live, hook, ok := s.challengeEndpoint(path); ok {
+			operation = operationChallenge
+			s.send(w, operation, s.serveChallenge(w, r, live, hook))
 			return
 		}
 		if live, ok := s.endpoint(path); ok {
@@ -113,6 +120,9 @@ func (s *Server) send(w http.ResponseWriter, operation string, a response) {
 	h["X-Content-Type-Options"] = []string{"nosniff"}
 	if a.allow != "" {
 		h.Set("Allow", a.allow)
+	}
+	if a.authenticate != "" {
+		h.Set("WWW-Authenticate", a.authenticate)
 	}
 	if a.retryAfter > 0 {
 		h.Set("Retry-After", retrySeconds(a.retryAfter))
