@@ -27,8 +27,9 @@ const (
 
 	// maxWaiting bounds the queue in front of the CMS work, maxWait how long
 	// anybody stands in it. Both are far below the write timeout.
-	maxWaiting = 1024
-	maxWait    = 5 * time.Second
+	maxWaiting   = 1024
+	maxDelegated = 64 // messages at once about which Microsoft is asked
+	maxWait      = 5 * time.Second
 
 	// ordinaryBody is what any request may buffer: real messages have 2 to
 	// 6 kB. Only maxLargeBodies at a time may grow beyond it, so that many

@@ -21,9 +21,12 @@ const (
 	idleTimeout       = 60 * time.Second
 	// writeTimeout runs from the end of the header. It leaves room for the
 	// slowest body, the longest wait in the queue and the longest work.
-	writeTimeout = 30 * time.Second
+	writeTimeout = 45 * time.Second
 	// workTime bounds what one message may take once it has its turn.
 	workTime = 10 * time.Second
+	// delegatedTime is the same for one about which Microsoft is asked: a
+	// validation and a notification, with what they need beforehand.
+	delegatedTime = 25 * time.Second
 	// stopWait bounds how long a stop waits for requests in flight.
 	stopWait = 20 * time.Second
 

@@ -128,25 +128,42 @@ func (s *Server) process(w http.ResponseWriter, r *http.Request, live *configura
 	if err != nil {
 		return err.answer, err.response
 	}
-	if !s.gate.enter(r.Context()) {
+	turn := s.turn(live)
+	if !turn.gate.enter(r.Context()) {
 		return turnedAway(refusal.Busy, "queue full or too long"), busy(false)
 	}
-	answer := s.answer(r.Context(), enroll.Request{Configuration: live, Message: message, Source: from})
+	answer := s.answer(r.Context(), turn, enroll.Request{Configuration: live, Message: message, Source: from})
 	return answer, statusOf(answer)
+}
+
+// A turn is where a message waits until it is worked on, and for how long it
+// may then be.
+type turn struct {
+	gate  *gate
+	limit time.Duration
+}
+
+// turn returns that of a configuration's messages. Those about which Microsoft
+// is asked wait for it most of the time: they must not keep the others out.
+func (s *Server) turn(live *configuration.Live) turn {
+	if live.Record.Mode == depot.ModeIntune {
+		return turn{s.delegated, delegatedTime}
+	}
+	return turn{s.gate, workTime}
 }
 
 // answer runs the flow, holding a slot of the gate. A client that hangs up
 // does not stop it: its retry finds the work done. A panic fails this one
 // message and nothing else.
-func (s *Server) answer(ctx context.Context, request enroll.Request) (a enroll.Answer) {
-	defer s.gate.leave()
+func (s *Server) answer(ctx context.Context, t turn, request enroll.Request) (a enroll.Answer) {
+	defer t.gate.leave()
 	defer func() {
 		if v := recover(); v != nil {
 			s.panicked(v)
 			a = enroll.Answer{Outcome: enroll.Failed, Internal: fmt.Errorf("panic of type %T", v)}
 		}
 	}()
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), workTime)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), t.limit)
 	defer cancel()
 	return s.enroll.Answer(ctx, request)
 }

@@ -79,6 +79,7 @@ type Server struct {
 	proxies      proxies
 	limiter      *limiter
 	gate         *gate
+	delegated    *gate // of messages about which Microsoft is asked
 	largeBodies  chan struct{}
 	transactions *transactionLog
 	metrics      *metrics
@@ -126,6 +127,7 @@ func New(c Config) (*Server, error) {
 		proxies:        proxies(c.TrustedProxies),
 		limiter:        limits,
 		gate:           newGate(c.MaxInFlight),
+		delegated:      newGate(maxDelegated),
 		largeBodies:    make(chan struct{}, maxLargeBodies),
 		transactions:   newTransactionLog(c.Log),
 	}

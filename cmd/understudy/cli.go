@@ -26,6 +26,7 @@ type cli struct {
 	Conf    configCmd  `cmd:"" name:"config" help:"Configurations: one SCEP endpoint each."`
 	Cert    certCmd    `cmd:"" help:"Certificates that were issued."`
 	Device  deviceCmd  `cmd:"" help:"Devices that hold certificates."`
+	Chal    chalCmd    `cmd:"" name:"challenge" help:"One-time challenges."`
 	Request requestCmd `cmd:"" help:"Requests that wait for an operator."`
 	CA      caCmd      `cmd:"" name:"ca" help:"The authority's own certificates."`
 	CRL     crlCmd     `cmd:"" name:"crl" help:"Show or write what is revoked."`

@@ -47,6 +47,54 @@ type policyFlags struct {
 	NextCASigner      *string   `from:"flag" name:"next-ca-signer" placeholder:"ca" help:"Who signs GetNextCACert: ca, or ra for clients that know only the RA."`
 	RevokeUnusedAfter *duration `from:"flag" placeholder:"90d" help:"Revoke certificates that are not seen in use for so long; 0s is never."`
 	Devices           *string   `from:"flag" xor:"devices" placeholder:"FILE" help:"Refuse devices that are not in FILE (device serials, UDIDs, UPNs, as CSV or one to a line). It is read by the server, again whenever it changes."`
+
+	ChallengeTTL   *duration `from:"flag" name:"challenge-ttl" placeholder:"60m" help:"Life of a one-time challenge, of mode dynamic."`
+	MaxOutstanding *int64    `from:"flag" placeholder:"1000" help:"One-time challenges that nobody has used yet, at most."`
+	Page           *string   `from:"flag" placeholder:"okta" help:"Form of the challenge page: okta (UTF-8) or ndes (UTF-16LE)."`
+
+	intuneFlags `embed:""`
+}
+
+// intuneFlags say whom a configuration of mode intune asks.
+type intuneFlags struct {
+	Cloud          *string  `from:"flag" placeholder:"NAME" help:"Microsoft's cloud, of mode intune: public, gcc-high or dod."`
+	Tenant         *string  `from:"flag" placeholder:"DOMAIN" help:"Entra tenant, by id or domain."`
+	ClientID       *string  `from:"flag" placeholder:"UUID" help:"Id of the application in Entra."`
+	ClientSecret   *string  `from:"flag" name:"client-secret-file" placeholder:"FILE" help:"File with the application's client secret. The server reads it."`
+	ClientCert     *string  `from:"flag" name:"client-cert" placeholder:"FILE" help:"File with the application's certificate and RSA key (PEM), instead of a secret. The server reads it."`
+	CAFile         *string  `from:"flag" name:"ca-file" placeholder:"FILE" help:"CAs to trust for TLS towards Microsoft (PEM), instead of the system's."`
+	AuthorityURL   *string  `from:"flag" name:"authority" placeholder:"URL" help:"Entra's base URL, instead of --cloud."`
+	GraphURL       *string  `from:"flag" name:"graph-url" placeholder:"URL" help:"Graph's base URL, instead of --cloud."`
+	IntuneResource *string  `from:"flag" placeholder:"URL" help:"Resource that tokens for Intune are made out to."`
+	IntuneHosts    []string `from:"flag" name:"intune-host" placeholder:"HOST" help:"Host on which Intune's services may be; with a leading dot any below."`
+}
+
+// put adds what was given to the fields of the admin API.
+func (i intuneFlags) put(fields map[string]any) error {
+	for name, value := range map[string]*string{
+		"cloud": i.Cloud, "tenant": i.Tenant, "client_id": i.ClientID, "authority": i.AuthorityURL, "graph_url": i.GraphURL,
+		"intune_resource": i.IntuneResource,
+	} {
+		if value != nil {
+			fields[name] = *value
+		}
+	}
+	for name, value := range map[string]*string{
+		"client_secret_file": i.ClientSecret, "client_certificate_file": i.ClientCert, "ca_file": i.CAFile,
+	} {
+		if value == nil || *value == "" {
+			continue
+		}
+		path, err := filepath.Abs(*value) // the server's working directory is not ours
+		if err != nil {
+			return usagef("%s: %w", *value, err)
+		}
+		fields[name] = path
+	}
+	if len(i.IntuneHosts) > 0 {
+		fields["intune_hosts"] = i.IntuneHosts
+	}
+	return nil
 }
 
 // fields returns what was given, as the admin API names it.
@@ -54,7 +102,7 @@ func (p policyFlags) fields() (map[string]any, error) {
 	fields := map[string]any{}
 	for name, value := range map[string]*string{
 		"purpose": p.Purpose, "key_usage": p.KeyUsage, "chain": p.Chain, "sha1": p.SHA1, "des": p.DES, "key_checks": p.KeyChecks,
-		"approval": p.Approval, "queries": p.Queries, "next_ca_signer": p.NextCASigner,
+		"approval": p.Approval, "queries": p.Queries, "next_ca_signer": p.NextCASigner, "page": p.Page,
 	} {
 		if value != nil {
 			fields[name] = *value
@@ -63,6 +111,7 @@ func (p policyFlags) fields() (map[string]any, error) {
 	for name, value := range map[string]*duration{
 		"validity_seconds": p.Validity, "retry_period_seconds": p.RetryPeriod, "approval_ttl_seconds": p.ApprovalTTL,
 		"renewal_window_seconds": p.RenewalWindow, "revoke_unused_after_seconds": p.RevokeUnusedAfter,
+		"challenge_ttl_seconds": p.ChallengeTTL,
 	} {
 		if value != nil {
 			fields[name] = int64(time.Duration(*value) / time.Second)
@@ -84,7 +133,10 @@ func (p policyFlags) fields() (map[string]any, error) {
 		}
 		fields["devices_file"] = path
 	}
-	return fields, nil
+	if p.MaxOutstanding != nil {
+		fields["max_outstanding"] = *p.MaxOutstanding
+	}
+	return fields, p.put(fields)
 }
 
 func configurationPath(name string, more ...string) string {
@@ -103,6 +155,10 @@ func (a *app) printConfiguration(c api.Configuration) error {
 		"SCEP URL", c.SCEPURL,
 		"short URL", c.SCEPAliasURL,
 		"secret key", c.SecretKey,
+		"challenge URL", c.ChallengeURL,
+		"user name", c.Username,
+		"password", c.Password,
+		"asks", asks(c.Intune),
 		"validity", output.Seconds(p.ValiditySeconds),
 		"key sizes", joinInts(p.KeySizes),
 		"key usage", p.KeyUsage,
@@ -118,15 +174,40 @@ func (a *app) printConfiguration(c api.Configuration) error {
 		"next CA signer", p.NextCASigner,
 		"revoked if unused", after(p.RevokeUnusedAfterSeconds),
 		"devices", devices(p),
+		"challenges", challenges(c),
 		"created", output.Time(c.CreatedAt),
 		"changed", output.Time(c.ChangedAt),
 		"secret reset", optionalTime(c.SecretResetAt),
 		"revision", fmt.Sprint(c.Revision),
 	)
-	if err == nil && c.SecretKey != "" {
+	switch {
+	case err != nil:
+	case c.SecretKey != "":
 		a.note("The secret key is shown only now. \"understudy config reset-secret %s\" makes a new one.", c.Name)
+	case c.Password != "":
+		a.note("The password is shown only now. \"understudy config reset-secret %s\" makes a new one.", c.Name)
 	}
 	return err
+}
+
+// challenges is what one-time challenges of a configuration are like.
+func challenges(c api.Configuration) string {
+	if c.ChallengeURL == "" {
+		return ""
+	}
+	return fmt.Sprintf("for %s, at most %d at once, page as of %s", output.Seconds(c.Policy.ChallengeTTLSeconds), c.Policy.MaxOutstanding, c.Policy.Page)
+}
+
+// asks is whom a configuration of mode intune asks.
+func asks(i *api.Intune) string {
+	if i == nil {
+		return ""
+	}
+	where := i.Cloud
+	if where == "" {
+		where = i.Authority
+	}
+	return fmt.Sprintf("tenant %s at %s, as application %s", i.Tenant, where, i.ClientID)
 }
 
 // approval is who decides and, if that is an operator, for how long they can.

@@ -5,7 +5,7 @@ import "net/http"
 type configAddCmd struct {
 	clientFlags `embed:""`
 	Name        string `arg:"" help:"Name of the new configuration: a-z, 0-9 and -, at most 63."`
-	Mode        string `from:"flag" default:"static" help:"How challenges are judged (default: ${default}). Only static so far."`
+	Mode        string `from:"flag" default:"static" help:"How challenges are judged static, dynamic or intune (default: ${default})."`
 	SecretFile  string `from:"flag" placeholder:"FILE" help:"Take the secret key from FILE (- is stdin) instead of a random one."`
 	policyFlags `embed:"" group:"Policy:"`
 }
@@ -16,6 +16,8 @@ func (configAddCmd) Help() string {
 The SCEP URL and the secret key are printed; the key is shown only this once.
 
     understudy config add lab-macs
+    understudy config add jamf --mode dynamic --challenge-ttl 60m
+    understudy config add intune --mode intune --cloud public --tenant contoso.onmicrosoft.com --client-id … --client-secret-file secret.txt
     understudy config add attest --purpose management-attestation --validity 30d
     understudy config add guarded --approval manual --devices devices.csv
     understudy config add lab-macs -o json | jq -r .secret_key`

@@ -38,7 +38,14 @@ func (c *configResetSecretCmd) Run(a *app) error {
 		return err
 	}
 	return show(a, answer, func(made api.Configuration) error {
-		a.note("The secret key is shown only now.")
-		return output.Facts(a.stdout, "name", made.Name, "id", made.ID, "secret key", made.SecretKey)
+		switch {
+		case made.SecretKey != "":
+			a.note("The secret key is shown only now.")
+		case made.Password != "":
+			a.note("The password is shown only now.")
+		default:
+			a.note("The files with the credential were read again.")
+		}
+		return output.Facts(a.stdout, "name", made.Name, "id", made.ID, "secret key", made.SecretKey, "user name", made.Username, "password", made.Password)
 	})
 }

@@ -74,7 +74,7 @@ func open(ctx context.Context, a *app, p *plan, log *slog.Logger) (in *instance,
 	if err := in.openTLS(p); err != nil {
 		return in, err
 	}
-	return in, in.openConfigurations(ctx, p)
+	return in, in.openConfigurations(ctx, p, log)
 }
 
 // close lets go of everything. A server that took over the listeners has
@@ -225,8 +225,8 @@ func (p *plan) tlsHosts(baseURL string) []string {
 
 // openConfigurations loads the configurations. At the first start it adds the
 // default one.
-func (in *instance) openConfigurations(ctx context.Context, p *plan) (err error) {
-	if in.configurations, err = configuration.Load(ctx, in.depot, clock.System{}, rand.Reader); err != nil {
+func (in *instance) openConfigurations(ctx context.Context, p *plan, log *slog.Logger) (err error) {
+	if in.configurations, err = configuration.Load(ctx, in.depot, clock.System{}, rand.Reader, configuration.WithDelegate(in.delegate(log))); err != nil {
 		return err
 	}
 	if !in.first {

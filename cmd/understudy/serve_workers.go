@@ -34,7 +34,7 @@ func (in *instance) workers(ctx context.Context, log *slog.Logger) (*workers, er
 	w.revocation = revocation.NewService(in.depot, w.publisher, options)
 	w.sweeper = revocation.NewSweeper(in.depot, w.revocation, options)
 	w.enroll = enroll.New(in.depot, in.authority, clock.System{}, w.auditor,
-		enroll.WithConfigurations(in.configurations.ByID), enroll.WithCRLs(w.crl))
+		enroll.WithConfigurations(in.configurations.ByID), enroll.WithCRLs(w.crl), enroll.WithRevoked(func(issuer [32]byte) { w.publisher.Changed(issuer) }))
 	w.files = devicelist.New(in.configurations, w.enroll.Devices(), clock.System{}, log)
 	if err := w.files.Open(ctx); err != nil {
 		return nil, err
@@ -56,5 +56,6 @@ func (w *workers) run(in *instance, log *slog.Logger) []func(context.Context) {
 		w.files.Run,
 		w.publisher.Run,
 		w.sweeper.Run,
+		func(ctx context.Context) { w.enroll.RunDeliveries(ctx, log) },
 	}
 }

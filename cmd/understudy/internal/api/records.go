@@ -23,6 +23,24 @@ type Configuration struct {
 	Revision      uint64     `json:"revision"`
 	Policy        Policy     `json:"policy"`
 	SecretKey     string     `json:"secret_key"`
+	ChallengeURL  string     `json:"challenge_url"`
+	Username      string     `json:"username"`
+	Password      string     `json:"password"`
+	Intune        *Intune    `json:"intune"`
+}
+
+// Intune is whom a configuration of mode intune asks.
+type Intune struct {
+	Cloud                 string   `json:"cloud"`
+	Tenant                string   `json:"tenant"`
+	ClientID              string   `json:"client_id"`
+	ClientSecretFile      string   `json:"client_secret_file"`
+	ClientCertificateFile string   `json:"client_certificate_file"`
+	CAFile                string   `json:"ca_file"`
+	Authority             string   `json:"authority"`
+	GraphURL              string   `json:"graph_url"`
+	IntuneResource        string   `json:"intune_resource"`
+	IntuneHosts           []string `json:"intune_hosts"`
 }
 
 // Policy is what a configuration's enrolments are held to.
@@ -45,6 +63,18 @@ type Policy struct {
 	NextCASigner             string `json:"next_ca_signer"`
 	RevokeUnusedAfterSeconds int64  `json:"revoke_unused_after_seconds"`
 	DevicesFile              string `json:"devices_file"`
+
+	ChallengeTTLSeconds int64  `json:"challenge_ttl_seconds"`
+	MaxOutstanding      int64  `json:"max_outstanding"`
+	Page                string `json:"page"`
+}
+
+// Challenge is a one-time challenge; its text is there only when it is new.
+type Challenge struct {
+	ID            string    `json:"id"`
+	Text          string    `json:"challenge"`
+	Configuration string    `json:"configuration"`
+	ExpiresAt     time.Time `json:"expires_at"`
 }
 
 // Remark is one thing that config check found.
