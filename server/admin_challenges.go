@@ -102,7 +102,7 @@ func takeFields(fields map[string]json.RawMessage, targets map[string]any) error
 }
 
 func invalidChallenge(wrong ...fieldError) *problem {
-	p := newProblem(http.StatusUnprocessableEntity, "invalid-challenge", "the wish for a challenge is not valid")
+	p := newProblem(http.StatusUnprocessableEntity, "invalid-request", "the wish for a challenge is not valid")
 	p.Errors = wrong
 	return p
 }
@@ -157,7 +157,7 @@ func (s *Server) withdrawChallenge(w http.ResponseWriter, r *http.Request) error
 	case errors.Is(err, depot.ErrNotFound):
 		return notFound("there is no such challenge")
 	case errors.Is(err, depot.ErrChallengeSpent):
-		return newProblem(http.StatusConflict, "challenge-spent", "the challenge is spent or withdrawn already")
+		return newProblem(http.StatusConflict, "challenge-used", "the challenge is spent or withdrawn already")
 	case err != nil:
 		return err
 	}

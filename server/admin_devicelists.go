@@ -173,17 +173,30 @@ func parseDevice(item map[string]json.RawMessage) (d depot.ListedDevice, err err
 // devicesFile is the name of the setting that a list is read from.
 const devicesFile = "devices_file"
 
+// noFilesFromAfar refuses settings that name files on the server's machine,
+// from somebody who is not there: the server reads them with rights of its own.
+func noFilesFromAfar(r *http.Request, fields map[string]json.RawMessage) error {
+	for _, name := range []string{devicesFile, "client_secret_file", "client_certificate_file", "ca_file"} {
+		var path string
+		if raw, given := fields[name]; !given || json.Unmarshal(raw, &path) != nil || path == "" || fromThisMachine(r) {
+			continue
+		}
+		return newProblem(http.StatusForbidden, "files-stay-here",
+			"files are read for clients on the server's own machine only; a list of devices can be put to …/devices")
+	}
+	return nil
+}
+
 // checkDevicesFile looks at the file that a body wants a list to be read from,
 // if it does, before anything is changed. Only who is on this machine may name
 // one: the server reads it with rights of its own.
 func (s *Server) checkDevicesFile(r *http.Request, fields map[string]json.RawMessage) error {
+	if err := noFilesFromAfar(r, fields); err != nil {
+		return err
+	}
 	var path string
 	if raw, given := fields[devicesFile]; !given || json.Unmarshal(raw, &path) != nil || path == "" {
 		return nil // the settings object to what is no string
-	}
-	if !fromThisMachine(r) {
-		return newProblem(http.StatusForbidden, "files-stay-here",
-			"files are read for clients on the server's own machine only: put the list itself to …/devices")
 	}
 	if s.deviceFiles == nil {
 		return invalidSettings(fieldError{devicesFile, "cannot be used: this server reads no lists from files"})

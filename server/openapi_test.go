@@ -169,6 +169,8 @@ func TestDescriptionOfAnswers(t *testing.T) {
 	d := readDescription(t, h)
 	certificate := serialOf(h.enrol("C02XL0GTJGH5"))
 	approved, denied := h.waiting("C02XL0GTJGH6"), h.waiting("C02XL0GTJGH7")
+	h.object("POST", "/api/v1/configurations", `{"name":"one-time","mode":"dynamic"}`, 201)
+	oneTime := h.object("POST", "/api/v1/challenges", `{"configuration":"one-time"}`, 201)["id"].(string)
 	seen := make(map[string]bool)
 	for _, call := range []struct {
 		method, path, described, body string
@@ -187,6 +189,11 @@ func TestDescriptionOfAnswers(t *testing.T) {
 		{"POST", "/api/v1/certificates/" + certificate + "/used", "/api/v1/certificates/{certificate}/used", `{}`, 200},
 		{"POST", "/api/v1/certificates/" + certificate + "/revoke", "/api/v1/certificates/{certificate}/revoke", `{"reason":"superseded"}`, 200},
 		{"GET", "/api/v1/crls/current", "/api/v1/crls/{issuer}", ``, 200},
+		{"POST", "/api/v1/configurations", "", `{"name":"third","mode":"dynamic"}`, 201},
+		{"POST", "/api/v1/configurations/one-time/reset-secret", "/api/v1/configurations/{configuration}/reset-secret", `{}`, 200},
+		{"POST", "/api/v1/challenges", "", `{"configuration":"one-time"}`, 201},
+		{"GET", "/api/v1/challenges", "", "", 200},
+		{"GET", "/api/v1/challenges/" + oneTime, "/api/v1/challenges/{challenge}", "", 200},
 		{"GET", "/api/v1/requests", "", "", 200},
 		{"GET", "/api/v1/requests/" + approved, "/api/v1/requests/{request}", "", 200},
 		{"POST", "/api/v1/requests/" + approved + "/approve", "/api/v1/requests/{request}/approve", `{"note":"yes"}`, 200},
@@ -216,7 +223,7 @@ func TestDescriptionOfAnswers(t *testing.T) {
 	}
 	for _, route := range h.AdminRoutes() {
 		if !seen[route] && !slices.Contains([]string{
-			"DELETE /api/v1/configurations/{configuration}", "DELETE /api/v1/configurations/{configuration}/devices", "GET /metrics", "GET /openapi.yaml", "GET /api/v1/backup",
+			"DELETE /api/v1/configurations/{configuration}", "DELETE /api/v1/configurations/{configuration}/devices", "DELETE /api/v1/challenges/{challenge}", "GET /metrics", "GET /openapi.yaml", "GET /api/v1/backup",
 		}, route) {
 			t.Errorf("%s: its answer is not compared", route)
 		}
