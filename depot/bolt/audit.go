@@ -167,6 +167,10 @@ func compareEntry(tx *bbolt.Tx, e Entry) error {
 		return compareRequest(tx, e)
 	case depot.EventCertificateRevoked, depot.EventCertificateReleased, depot.EventCertificateUsed:
 		return compareChange(tx, e)
+	case depot.EventChallengeIssued, depot.EventChallengeWithdrawn:
+		return compareChallenge(tx, e)
+	case depot.EventCertificateDelivered, depot.EventCertificateVoid:
+		return compareDelivery(tx, e)
 	case depot.EventDevicesListed, depot.EventDevicesUnlisted:
 		l, err := e.deviceList()
 		if err != nil {
@@ -201,11 +205,21 @@ func compareIssuance(tx *bbolt.Tx, e Entry) error {
 	serial, _ := serialBytes(t.CertificateSerial)
 	s, err := loadIdentity(tx, serial)
 	now, then := s.record.AtIssue(), i.Identity.AtIssue()
+	if s.changed != 0 { // it may have been delivered
+		now.HeldBack = then.HeldBack
+	}
 	if err != nil || !sameFields(transactionFields(&t), transactionFields(&i.Transaction)) ||
 		!sameFields(identityFields(&now), identityFields(&then)) || !bytes.Equal(s.record.DER, i.Identity.DER) {
 		return errDiffers
 	}
-	if i.Supersedes != "" {
+	if i.Challenge.ID != "" {
+		c, err := challengeWithID(tx, i.Challenge.ID)
+		if numberOf(tx.Bucket([]byte(bucketChallenges)).Get([]byte(i.Challenge.ID))) != e.Number ||
+			err == nil && c.record.CertificateSerial != i.Identity.CertificateSerial {
+			return errDiffers
+		}
+	}
+	if i.Supersedes != "" && !s.record.Void {
 		old, _ := serialBytes(i.Supersedes)
 		s, err := load(tx, bucketIdentities, old, identityFields)
 		if err != nil || s.changed < e.Number || s.record.SupersededBy != i.Identity.CertificateSerial {

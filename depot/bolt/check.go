@@ -136,7 +136,8 @@ func (d *Depot) Check(ctx context.Context) ([]string, error) {
 
 // all looks at everything but the ledger.
 func (c *checker) all() error {
-	for _, check := range []func() error{c.identities, c.indexes, c.numbered, c.devices, c.configurations, c.requests, c.deviceLists, c.crlNumbers} {
+	for _, check := range []func() error{c.identities, c.indexes, c.numbered, c.devices, c.configurations, c.requests, c.deviceLists, c.crlNumbers,
+		c.challenges, c.challengeIndexes, c.spent, c.deliveries} {
 		if err := check(); err != nil {
 			return err
 		}

@@ -26,6 +26,9 @@ func (c *checker) identities() error {
 				return c.found("certificate %x: the request %s that it comes from is not there or led elsewhere", serial, id)
 			}
 		}
+		if s.record.HeldBack && c.tx.Bucket([]byte(bucketHeldBack)).Get(number(s.sequence)) == nil {
+			return c.found("certificate %x: it is held back, and nothing says what to do about it", serial)
+		}
 		for _, e := range indexEntries(depot.Issuance{Transaction: t, Identity: s.record}, serial, s.sequence) {
 			if v := c.tx.Bucket([]byte(e.bucket)).Get(e.key); v == nil || !bytes.Equal(v, e.value) {
 				if err := c.found("certificate %x: no entry in index %s", serial, e.bucket); err != nil {
@@ -173,18 +176,9 @@ func (c *checker) numbered() error {
 	if err != nil {
 		return err
 	}
-	err = c.each(bucketEvents, func(k, _ []byte) error {
+	return c.each(bucketEvents, func(k, _ []byte) error {
 		if _, err := load(c.tx, bucketEvents, k, eventFields); err != nil {
 			return c.found("event %d: %v", numberOf(k), err)
-		}
-		return nil
-	})
-	if err != nil {
-		return err
-	}
-	return c.each(bucketChallenges, func(k, v []byte) error {
-		if _, err := loadTransaction(c.tx, numberOf(v)); err != nil {
-			return c.found("challenge %q: spent by transaction %d: %v", k, numberOf(v), dangling(err))
 		}
 		return nil
 	})

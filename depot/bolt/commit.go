@@ -1,6 +1,7 @@
 package bolt
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -16,6 +17,7 @@ func (d *Depot) Commit(ctx context.Context, i depot.Issuance) (depot.Identity, e
 		return depot.Identity{}, err
 	}
 	i.Identity = i.Identity.AtIssue().Clone()
+	i.CSR = bytes.Clone(i.CSR)
 	i.Identity.RequestID, i.Identity.ApprovedBy, i.Identity.HeldBack = "", "", i.HoldBack
 	serial, _ := serialBytes(i.Identity.CertificateSerial)
 	var previous string // certificate serial; written by the writer, read when it has answered
@@ -108,6 +110,16 @@ func (b *batch) keepIssuance(i depot.Issuance, serial []byte, device depot.Devic
 			return i, err
 		}
 	}
+	if i.Challenge.ID != "" {
+		if err := b.spend(i.Challenge.ID, id); err != nil {
+			return i, err
+		}
+	}
+	if i.HoldBack {
+		if err := b.hold(i); err != nil {
+			return i, err
+		}
+	}
 	if i.Supersedes == "" {
 		return i, nil
 	}
@@ -136,9 +148,6 @@ func indexEntries(i depot.Issuance, serial []byte, n uint64) []entry {
 		{byTransaction, append(pair(t.ConfigurationID, t.ID), number(n)...), serial},
 		{byDevice, append(pair(id.ConfigurationID, id.Device.Key), number(n)...), serial},
 		{byPublicKey, append(id.PublicKeySHA256[:], number(n)...), serial},
-	}
-	if i.Challenge.ID != "" {
-		entries = append(entries, entry{bucketChallenges, []byte(i.Challenge.ID), number(n)})
 	}
 	return append(entries, stateEntries(id, serial)...)
 }

@@ -86,6 +86,7 @@ func identityFields(i *depot.Identity) []field {
 		{63, "revoke_unused_at", &i.RevokeUnusedAt},
 		{64, "request_id", &i.RequestID},
 		{65, "approved_by", &i.ApprovedBy},
+		{66, "held_back", &i.HeldBack},
 	}
 }
 
@@ -133,6 +134,10 @@ func configurationFields(c *depot.Configuration) []field {
 		{5, "revision", &c.Revision},
 		{6, "secret_salt", &c.Secret.Salt},
 		{7, "secret_hash", &c.Secret.Hash},
+		{8, "challenge_user", &c.ChallengeUser},
+		{9, "challenge_password_salt", &c.ChallengePassword.Salt},
+		{10, "challenge_password_hash", &c.ChallengePassword.Hash},
+		{11, "intune", intuneFields(&c.Intune)},
 		{20, "validity", &c.Policy.Validity},
 		{21, "key_sizes", &c.Policy.KeySizes},
 		{22, "key_usage", &c.Policy.KeyUsage},
@@ -150,10 +155,65 @@ func configurationFields(c *depot.Configuration) []field {
 		{34, "next_ca_signer", &c.Policy.NextCASigner},
 		{35, "revoke_unused_after", &c.Policy.RevokeUnusedAfter},
 		{36, "devices_file", &c.Policy.DevicesFile},
+		{37, "challenge_ttl", &c.Policy.ChallengeTTL},
+		{38, "max_outstanding", &c.Policy.MaxOutstanding},
+		{39, "page", &c.Policy.Page},
 		{40, "created_at", &c.CreatedAt},
 		{41, "changed_at", &c.ChangedAt},
 		{42, "secret_reset_at", &c.SecretResetAt},
 		{43, "removed_at", &c.RemovedAt},
+	}
+}
+
+func intuneFields(i *depot.IntuneSettings) []field {
+	return []field{
+		{1, "cloud", &i.Cloud},
+		{2, "authority", &i.Authority},
+		{3, "graph_url", &i.GraphURL},
+		{4, "intune_resource", &i.IntuneResource},
+		{5, "intune_hosts", &i.IntuneHosts},
+		{6, "tenant", &i.Tenant},
+		{7, "client_id", &i.ClientID},
+		{8, "secret_file", &i.SecretFile},
+		{9, "certificate_file", &i.CertificateFile},
+		{10, "ca_file", &i.CAFile},
+	}
+}
+
+func challengeFields(c *depot.Challenge) []field {
+	return []field{
+		{1, "id", &c.ID},
+		{2, "configuration_id", &c.ConfigurationID},
+		{3, "sha256", &c.SHA256},
+		{4, "created_at", &c.CreatedAt},
+		{5, "expires_at", &c.ExpiresAt},
+		{6, "created_by", &c.CreatedBy},
+		{10, "device_key", &c.Bound.Key},
+		{11, "device_serial", &c.Bound.DeviceSerial},
+		{12, "profile_uuid", &c.Bound.ProfileUUID},
+		{13, "udid", &c.Bound.UDID},
+		{14, "upn", &c.Bound.UPN},
+		{15, "device_id", &c.Bound.DeviceID},
+		{16, "computer_name", &c.Bound.ComputerName},
+		{20, "spent_at", &c.SpentAt},
+		{21, "certificate_serial", &c.CertificateSerial},
+		{22, "withdrawn_at", &c.WithdrawnAt},
+		{23, "withdrawn_by", &c.WithdrawnBy},
+	}
+}
+
+// A withdrawal is when a challenge became worthless.
+type withdrawal struct {
+	challengeID string
+	by          string
+	at          time.Time
+}
+
+func withdrawalFields(w *withdrawal) []field {
+	return []field{
+		{1, "challenge_id", &w.challengeID},
+		{2, "by", &w.by},
+		{3, "at", &w.at},
 	}
 }
 
@@ -266,5 +326,6 @@ func eventFields(e *depot.Event) []field {
 		{6, "device_key", &e.DeviceKey},
 		{7, "transaction_id", &e.TransactionID},
 		{8, "request_id", &e.RequestID},
+		{9, "challenge_id", &e.ChallengeID},
 	}
 }

@@ -143,6 +143,9 @@ type payload struct {
 	Use           json.RawMessage `json:"use"`
 	CRL           json.RawMessage `json:"crl"`
 	DeviceList    json.RawMessage `json:"device_list"`
+	Given         json.RawMessage `json:"given"`
+	Withdrawal    json.RawMessage `json:"withdrawal"`
+	Delivery      json.RawMessage `json:"delivery"`
 	Configuration json.RawMessage `json:"configuration"`
 	Authority     json.RawMessage `json:"authority"`
 }
@@ -197,6 +200,22 @@ func (e Entry) crlNumber() (c crlNumber, err error) {
 func (e Entry) deviceList() (l deviceList, err error) {
 	err = decodeJSON(e.payload.DeviceList, deviceListFields(&l))
 	return l, e.wrap(err)
+}
+
+// Challenge returns what a record of type challenge.issued says.
+func (e Entry) Challenge() (c depot.Challenge, err error) {
+	err = decodeJSON(e.payload.Given, challengeFields(&c))
+	return c, e.wrap(err)
+}
+
+func (e Entry) withdrawal() (w withdrawal, err error) {
+	err = decodeJSON(e.payload.Withdrawal, withdrawalFields(&w))
+	return w, e.wrap(err)
+}
+
+func (e Entry) delivery() (d delivery, err error) {
+	err = decodeJSON(e.payload.Delivery, deliveryFields(&d))
+	return d, e.wrap(err)
 }
 
 // Configuration returns what a record of type configuration.… says.

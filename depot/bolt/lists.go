@@ -19,6 +19,8 @@ const (
 	cursorDevice   byte = 'd'
 	cursorRequests byte = 'r'
 	cursorRevoked  byte = 'v'
+
+	cursorChallenges byte = 'c'
 )
 
 // cursor makes a position into text that the depot knows again: kind,

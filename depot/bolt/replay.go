@@ -91,6 +91,14 @@ func (b *batch) replay(e Entry) error {
 		return b.replayChange(e)
 	case depot.EventDevicesListed, depot.EventDevicesUnlisted:
 		return b.replayDeviceList(e)
+	case depot.EventChallengeIssued, depot.EventChallengeWithdrawn:
+		return b.replayChallenge(e)
+	case depot.EventCertificateDelivered, depot.EventCertificateVoid:
+		end, err := e.delivery()
+		if err == nil {
+			_, _, err = b.keepEnd(end, e.Type == string(depot.EventCertificateVoid))
+		}
+		return err
 	case EntryCRLNumber:
 		return b.replayCRLNumber(e)
 	case EntryAuthority:
@@ -118,6 +126,12 @@ func (b *batch) replayIssuance(e Entry) error {
 	}
 	if d.RequestID != "" {
 		d.Issuance = &i
+		if err := d.Validate(); err != nil {
+			return err
+		}
+	}
+	i.HoldBack = i.Identity.HeldBack // now that no Validate misses the CSR, which the ledger lacks
+	if d.Issuance != nil {
 		return b.replayApproval(d)
 	}
 	serial, _ := serialBytes(i.Identity.CertificateSerial)
@@ -131,9 +145,6 @@ func (b *batch) replayIssuance(e Entry) error {
 
 // replayApproval stores an issuance and the request that it comes from.
 func (b *batch) replayApproval(d depot.Decision) error {
-	if err := d.Validate(); err != nil {
-		return err
-	}
 	v, err := b.judge(d)
 	if err != nil {
 		return err
@@ -221,6 +232,40 @@ func (b *batch) replayChange(e Entry) error {
 		return err
 	}
 	return b.keepChange(before, after, r.Event(after))
+}
+
+// replayChallenge stores that a challenge was given out or withdrawn. One that
+// stands in the way of a new one was forgotten before that, of which the ledger
+// does not tell.
+func (b *batch) replayChallenge(e Entry) error {
+	if e.Type == string(depot.EventChallengeWithdrawn) {
+		w, err := e.withdrawal()
+		if err != nil {
+			return err
+		}
+		return b.withdraw(w)
+	}
+	c, err := e.Challenge()
+	if err == nil {
+		err = c.Validate()
+	}
+	if err != nil {
+		return err
+	}
+	for index, key := range map[string][]byte{byGivenID: []byte(c.ID), byGivenSHA256: c.SHA256[:]} {
+		forgotten, err := challengeIn(b.tx, index, key)
+		if err == nil {
+			err = b.forget(forgotten)
+		}
+		if err != nil && !errors.Is(err, depot.ErrNotFound) {
+			return err
+		}
+	}
+	of, err := b.lookAtChallenge(c)
+	if err != nil {
+		return err
+	}
+	return b.keepChallenge(c, of)
 }
 
 func (b *batch) replayDeviceList(e Entry) error {

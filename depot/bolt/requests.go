@@ -181,7 +181,7 @@ func (d *Depot) Decide(ctx context.Context, decision depot.Decision) (depot.Requ
 	}
 	if decision.Issuance != nil {
 		i := *decision.Issuance
-		i.Identity = i.Identity.Clone()
+		i.Identity, i.CSR = i.Identity.Clone(), bytes.Clone(i.CSR)
 		decision.Issuance = &i
 	}
 	var after depot.Request // written by the writer, read when it has answered

@@ -27,7 +27,7 @@ const (
 	bucketDevices        = "devices"             // configuration id, 0, device key → device
 	bucketConfigurations = "configurations"      // id → configuration
 	bucketNames          = "configuration_names" // name → id of the configuration that has it now
-	bucketChallenges     = "challenges"          // id → number of the step that spent it
+	bucketChallenges     = "challenges"          // id → number of the step that spent or withdrew it
 	bySHA256             = "by_sha256"           // SHA-256 of the certificate → certificate serial
 	byMessage            = "by_message"          // SHA-256 of the pkiMessage → number
 	byNotAfter           = "by_not_after"        // notAfter, certificate serial → nothing
@@ -44,6 +44,13 @@ const (
 	byUnused             = "unused"                  // when it is to be revoked, certificate serial → nothing
 	bucketCRLNumbers     = "crl_numbers"             // SHA-256 of the issuer → number of its last CRL
 	bucketDeviceLists    = "device_lists"            // configuration id → allow-list, removed ones too
+	bucketGiven          = "challenges_given"        // number → challenge
+	byGivenID            = "challenges_by_id"        // id → number
+	byGivenSHA256        = "challenges_by_sha256"    // SHA-256 of the text → number
+	byOutstanding        = "challenges_outstanding"  // configuration id, 0, end, number → nothing; neither spent nor withdrawn
+	byUnspent            = "challenges_unspent"      // end, number → nothing; withdrawn ones too
+	bucketHeldBack       = "held_back"               // number → what is held back since that step
+	bucketHeldCSRs       = "held_back_csrs"          // number → its CSR
 )
 
 func buckets() []string {
@@ -51,14 +58,15 @@ func buckets() []string {
 		bucketDevices, bucketConfigurations, bucketNames, bucketChallenges,
 		bySHA256, byMessage, byNotAfter, byTransaction, byDevice, byPublicKey,
 		bucketRequests, byRequestID, byRequestTransaction, byRequestMessage,
-		byIssuer, byUnused, bucketCRLNumbers, bucketDeviceLists}
+		byIssuer, byUnused, bucketCRLNumbers, bucketDeviceLists,
+		bucketGiven, byGivenID, byGivenSHA256, byOutstanding, byUnspent, bucketHeldBack, bucketHeldCSRs}
 }
 
 // growsAtEnd says whether the keys of a bucket rise with time, so that its
 // pages can be filled to the brim: nothing will be put between.
 func growsAtEnd(bucket string) bool {
 	switch bucket {
-	case bucketIdentities, bucketCertificates, bucketTransactions, bucketEvents, bucketRequests:
+	case bucketIdentities, bucketCertificates, bucketTransactions, bucketEvents, bucketRequests, bucketGiven:
 		return true
 	}
 	return false

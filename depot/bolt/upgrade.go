@@ -25,12 +25,13 @@ func upgrades() []upgrade { return []upgrade{toFormat2} }
 // upgradePortion is how many records one transaction of an upgrade looks at.
 const upgradePortion = 2000
 
-// toFormat2 makes the buckets of requests, revocations and device lists, and
-// the index entries of certificates that carry a revocation already, which no
+// toFormat2 makes the buckets of requests, revocations, device lists,
+// challenges and deliveries, and the index entries of certificates that carry a revocation already, which no
 // version of format 1 gave to any, though its records had room for one.
 func toFormat2(tx *bbolt.Tx, after []byte) ([]byte, error) {
 	for _, name := range []string{bucketRequests, byRequestID, byRequestTransaction, byRequestMessage,
-		byIssuer, byUnused, bucketCRLNumbers, bucketDeviceLists} {
+		byIssuer, byUnused, bucketCRLNumbers, bucketDeviceLists,
+		bucketGiven, byGivenID, byGivenSHA256, byOutstanding, byUnspent, bucketHeldBack, bucketHeldCSRs} {
 		if _, err := tx.CreateBucketIfNotExists([]byte(name)); err != nil {
 			return nil, err
 		}
