@@ -386,6 +386,8 @@ func (j *judge) Validate(context.Context, challenge.Attempt) (challenge.Grant, e
 
 func (g *grant) Spends() depot.ChallengeRef { return g.judge.spends }
 
+func (g *grant) HoldsBack() bool { return false }
+
 func (g *grant) Issued(context.Context, *x509.Certificate) error {
 	g.judge.mu.Lock()
 	defer g.judge.mu.Unlock()
