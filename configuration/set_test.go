@@ -160,7 +160,8 @@ func TestLive(t *testing.T) {
 		ValiditySeconds: 3600, KeySizes: []int{3072, 2048}, KeyUsage: "signing,agreement", RetryPeriodSeconds: 0,
 		Chain: "no-root", Strict: true, SHA1: "refuse", DES: "refuse", KeyChecks: "strict",
 		Approval: "manual-new", ApprovalTTLSeconds: 3600, Renewal: true, RenewalWindowSeconds: 60, Queries: "enrolled",
-		NextCASigner: "ra", RevokeUnusedAfterSeconds: 7200, DevicesFile: "/srv/devices.csv"}
+		NextCASigner: "ra", RevokeUnusedAfterSeconds: 7200, DevicesFile: "/srv/devices.csv",
+		ChallengeTTLSeconds: 60, MaxOutstanding: 5, Page: "ndes"}
 	other, _, err := s.Add(t.Context(), settings, nil)
 	if err != nil {
 		t.Fatal(err)
@@ -364,7 +365,7 @@ func TestLoadRefuses(t *testing.T) {
 	for i, change := range []func(*depot.Configuration){
 		func(c *depot.Configuration) { c.Name, c.Secret = "no-secret", depot.SecretHash{} },
 		func(c *depot.Configuration) { c.Name, c.Secret.Hash = "half-secret", c.Secret.Hash[:16] },
-		func(c *depot.Configuration) { c.Name, c.Mode = "tomorrow", depot.ModeDynamic },
+		func(c *depot.Configuration) { c.Name, c.Mode = "tomorrow", "tomorrow" },
 		func(c *depot.Configuration) { c.Name, c.Policy.Validity = "no-time", 0 },
 	} {
 		r := good.Record
@@ -379,8 +380,8 @@ func TestLoadRefuses(t *testing.T) {
 		t.Fatalf("Load = %v, %v", s, err)
 	}
 	for _, want := range []string{
-		`configuration "no-secret" (rac00000000000000000) would accept every device: there is no secret key`,
-		`configuration "half-secret"`, "mode dynamic is not available in this version", `configuration "no-time"`,
+		`configuration "no-secret" (rac00000000000000000) has nothing to judge challenges by: there is no secret key`,
+		`configuration "half-secret"`, "mode must be static, dynamic or intune", `configuration "no-time"`,
 	} {
 		if !strings.Contains(err.Error(), want) {
 			t.Errorf("the error does not say %q:\n%v", want, err)

@@ -49,7 +49,9 @@ func TestDefaultsAreAsDocumented(t *testing.T) {
 	const want = `{"name":"default","mode":"static","purpose":"device-access","validity_seconds":31536000,"key_sizes":[2048],` +
 		`"key_usage":"signing","retry_period_seconds":600,"chain":"full","strict":false,"sha1":"allow","des":"allow","key_checks":"fast",` +
 		`"approval":"auto","approval_ttl_seconds":604800,"renewal":false,"renewal_window_seconds":0,"queries":"refuse",` +
-		`"next_ca_signer":"ca","revoke_unused_after_seconds":0,"devices_file":""}`
+		`"next_ca_signer":"ca","revoke_unused_after_seconds":0,"devices_file":"","challenge_ttl_seconds":3600,"max_outstanding":1000,"page":"okta",` +
+		`"cloud":"","tenant":"","client_id":"","client_secret_file":"","client_certificate_file":"","ca_file":"","authority":"",` +
+		`"graph_url":"","intune_resource":"","intune_hosts":[]}`
 	if string(got) != want {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}
@@ -88,8 +90,13 @@ func TestValidate(t *testing.T) {
 		{"default", named("default"), ""},
 		{"form of an id", named("rac0123456789abcdefg"), "name"},
 		{"nearly the form of an id", named("rac0123456789abcdef"), ""},
-		{"dynamic", set(func(s *configuration.Settings) { s.Mode = depot.ModeDynamic }), "mode"},
-		{"intune", set(func(s *configuration.Settings) { s.Mode = depot.ModeIntune }), "mode"},
+		{"dynamic", set(func(s *configuration.Settings) { s.Mode = depot.ModeDynamic }), ""},
+		{"challenges of no time", set(func(s *configuration.Settings) { s.ChallengeTTLSeconds = 0 }), "challenge_ttl_seconds"},
+		{"challenges for ever", set(func(s *configuration.Settings) { s.ChallengeTTLSeconds = year }), "challenge_ttl_seconds"},
+		{"no challenges", set(func(s *configuration.Settings) { s.MaxOutstanding = 0 }), "max_outstanding"},
+		{"other page", set(func(s *configuration.Settings) { s.Page = "jamf" }), "page"},
+		{"tenant in another mode", set(func(s *configuration.Settings) { s.Tenant = "contoso" }), "tenant"},
+		{"other mode", set(func(s *configuration.Settings) { s.Mode = "tomorrow" }), "mode"},
 		{"no mode", set(func(s *configuration.Settings) { s.Mode = "" }), "mode"},
 		{"management attestation", set(func(s *configuration.Settings) { s.Purpose = depot.PurposeManagementAttestation }), ""},
 		{"other purpose", set(func(s *configuration.Settings) { s.Purpose = "tls" }), "purpose"},
@@ -150,17 +157,30 @@ func TestValidate(t *testing.T) {
 	}
 }
 
-func TestModesOfLaterVersionsAreExplained(t *testing.T) {
-	s := named("lab")
-	s.Mode = depot.ModeIntune
-	if err := s.Validate(); err == nil || !strings.Contains(err.Error(), "mode intune is not available in this version") {
-		t.Errorf("got %v", err)
+func TestValidateIntune(t *testing.T) {
+	good := named("lab")
+	good.Mode, good.Cloud, good.Tenant, good.ClientID, good.ClientSecretFile = depot.ModeIntune, "public", "contoso", "an-id", "/srv/secret"
+	for want, change := range map[string]func(*configuration.Settings){
+		"":                   func(*configuration.Settings) {},
+		"tenant":             func(s *configuration.Settings) { s.Tenant = "" },
+		"client_id":          func(s *configuration.Settings) { s.ClientID = "" },
+		"client_secret_file": func(s *configuration.Settings) { s.ClientCertificateFile = "/srv/certificate" },
+		"cloud":              func(s *configuration.Settings) { s.Cloud = "moon" },
+		"approval":           func(s *configuration.Settings) { s.Approval = "manual" },
+		"ca_file":            func(s *configuration.Settings) { s.CAFile = "ca.pem" },
+		"graph_url":          func(s *configuration.Settings) { s.Cloud, s.Authority, s.GraphURL = "", "https://a/", "http://b/" },
+	} {
+		s := good
+		change(&s)
+		if got := strings.Join(fieldsOf(t, s.Validate()), " "); got != want {
+			t.Errorf("problems with %q, want %q", got, want)
+		}
 	}
 }
 
 func TestValidateListsEverything(t *testing.T) {
-	all := []string{"approval", "approval_ttl_seconds", "chain", "des", "key_checks", "key_sizes", "key_usage", "mode", "name",
-		"next_ca_signer", "purpose", "queries", "retry_period_seconds", "sha1", "validity_seconds"}
+	all := []string{"approval", "approval_ttl_seconds", "chain", "challenge_ttl_seconds", "des", "key_checks", "key_sizes", "key_usage",
+		"max_outstanding", "mode", "name", "next_ca_signer", "page", "purpose", "queries", "retry_period_seconds", "sha1", "validity_seconds"}
 	got := fieldsOf(t, configuration.Settings{RetryPeriodSeconds: -1}.Validate())
 	slices.Sort(got)
 	if !slices.Equal(got, all) {
@@ -192,7 +212,9 @@ func TestMerge(t *testing.T) {
 func TestMergeKnowsAllFields(t *testing.T) {
 	want := configuration.Settings{Name: "x", Mode: "m", Purpose: "p", ValiditySeconds: 1, KeySizes: []int{2}, KeyUsage: "u",
 		RetryPeriodSeconds: 3, Chain: "c", Strict: true, SHA1: "s", DES: "d", KeyChecks: "k", Approval: "a", ApprovalTTLSeconds: 4,
-		Renewal: true, RenewalWindowSeconds: 5, Queries: "q", NextCASigner: "n", RevokeUnusedAfterSeconds: 6, DevicesFile: "f"}
+		Renewal: true, RenewalWindowSeconds: 5, Queries: "q", NextCASigner: "n", RevokeUnusedAfterSeconds: 6, DevicesFile: "f",
+		ChallengeTTLSeconds: 7, MaxOutstanding: 8, Page: "g", Cloud: "l", Tenant: "t", ClientID: "i", ClientSecretFile: "e",
+		ClientCertificateFile: "r", CAFile: "v", Authority: "h", GraphURL: "w", IntuneResource: "y", IntuneHosts: []string{"z"}}
 	object, err := json.Marshal(want)
 	if err != nil {
 		t.Fatal(err)

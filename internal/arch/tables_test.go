@@ -33,7 +33,7 @@ var arrows = map[string][]string{
 
 	// What joins them.
 	"revocation":    {"ca", "clock", "depot", "ocsp"},
-	"configuration": {"ca", "challenge", "clock", "depot", "refusal", "scep"},
+	"configuration": {"ca", "challenge", "challenge/intune", "clock", "depot", "refusal", "scep"},
 	"devicelist":    {"clock", "configuration", "depot"},
 	"enroll":        {"ca", "challenge", "clock", "configuration", "depot", "device", "devicelist", "refusal", "scep"},
 	"server":        {"ca", "challenge", "clock", "configuration", "depot", "device", "devicelist", "enroll", "ocsp", "refusal", "revocation", "scep"},
