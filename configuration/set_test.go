@@ -161,7 +161,7 @@ func TestLive(t *testing.T) {
 		Chain: "no-root", Strict: true, SHA1: "refuse", DES: "refuse", KeyChecks: "strict",
 		Approval: "manual-new", ApprovalTTLSeconds: 3600, Renewal: true, RenewalWindowSeconds: 60, Queries: "enrolled",
 		NextCASigner: "ra", RevokeUnusedAfterSeconds: 7200, DevicesFile: "/srv/devices.csv",
-		ChallengeTTLSeconds: 60, MaxOutstanding: 5, Page: "ndes"}
+		ChallengeTTLSeconds: 60, MaxOutstanding: 5, Page: "ndes", IntuneHosts: []string{}}
 	other, _, err := s.Add(t.Context(), settings, nil)
 	if err != nil {
 		t.Fatal(err)
