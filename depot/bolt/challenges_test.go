@@ -173,7 +173,7 @@ func BenchmarkAddChallenge(b *testing.B) {
 			bolt.Unsync(d)
 			for n := range stored { // all expired when the others are given out
 				c := depottest.Challenge(n)
-				c.CreatedAt = depottest.Epoch.Add(-24 * time.Hour)
+				c.CreatedAt = depottest.Epoch.Add(time.Duration(n-stored) * time.Minute)
 				c.ExpiresAt = c.CreatedAt.Add(time.Minute)
 				must(b, d.AddChallenge(b.Context(), c, stored))
 			}
