@@ -212,6 +212,11 @@ func TestCheckFindsSteps(t *testing.T) {
 				other[len(other)-1] ^= 1
 				return errors.Join(b.Delete(k), b.Put(other, v))
 			},
+			"copied": func(b *bbolt.Bucket, k, v []byte) error {
+				other := bytes.Clone(k)
+				other[len(other)-1] ^= 1
+				return b.Put(other, v)
+			},
 			"changed": func(b *bbolt.Bucket, k, v []byte) error {
 				if len(v) == 0 {
 					return b.Put(k, []byte("x"))
