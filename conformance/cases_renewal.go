@@ -54,8 +54,7 @@ func strangersRenew(t *trial) {
 	t.needRenewal()
 	device := t.holder()
 
-	selfSigned := t.request() // with a good challenge
-	selfSigned.CSR.Subject = device.certificate.RawSubject
+	selfSigned := t.request() // of a new device, which only its challenge could let in
 	typed(selfSigned, string(client.RenewalReq))
 	t.refuses("self-signed, with a good challenge", selfSigned, refusedRenewal)
 
