@@ -11,6 +11,7 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
+	"understudy.example/understudy/ca"
 	"understudy.example/understudy/depot"
 )
 
@@ -164,7 +165,7 @@ func TestDescriptionOfRoutes(t *testing.T) {
 
 // Every answer is made of the fields that are described, and no others.
 func TestDescriptionOfAnswers(t *testing.T) {
-	h := open(t)
+	h := open(t, inMemory, ownAuthority(ca.ShapeChain))
 	d := readDescription(t, h)
 	certificate := serialOf(h.enrol("C02XL0GTJGH5"))
 	seen := make(map[string]bool)
@@ -176,6 +177,8 @@ func TestDescriptionOfAnswers(t *testing.T) {
 		{"PATCH", "/api/v1/configurations/second", "/api/v1/configurations/{configuration}", `{"sha1":"refuse"}`, 200},
 		{"POST", "/api/v1/configurations/second/reset-secret", "/api/v1/configurations/{configuration}/reset-secret", `{}`, 200},
 		{"POST", "/api/v1/configurations/default/check", "/api/v1/configurations/{configuration}/check", ``, 200},
+		{"PUT", "/api/v1/configurations/second/devices", "/api/v1/configurations/{configuration}/devices", `{"items":[{"device_serial":"A1"}]}`, 200},
+		{"GET", "/api/v1/configurations/second/devices", "/api/v1/configurations/{configuration}/devices", ``, 200},
 		{"GET", "/api/v1/configurations", "", "", 200},
 		{"GET", "/api/v1/configurations/second", "/api/v1/configurations/{configuration}", "", 200},
 		{"GET", "/api/v1/certificates", "", "", 200},
@@ -183,6 +186,11 @@ func TestDescriptionOfAnswers(t *testing.T) {
 		{"GET", "/api/v1/devices", "", "", 200},
 		{"GET", "/api/v1/devices/serial:C02XL0GTJGH5", "/api/v1/devices/{device}", "", 200},
 		{"GET", "/api/v1/authority", "", "", 200},
+		{"POST", "/api/v1/authority/rollover/prepare", "", "", 200},
+		{"POST", "/api/v1/authority/rollover/cancel", "", "", 200},
+		{"POST", "/api/v1/authority/rollover/prepare", "", "", 200},
+		{"POST", "/api/v1/authority/rollover/activate", "", "", 200},
+		{"GET", "/api/v1/authority/rollover", "", "", 200},
 		{"GET", "/api/v1/events", "", "", 200},
 		{"GET", "/api/v1/audit/verify", "", "", 200},
 		{"GET", "/version", "", "", 200},
@@ -200,7 +208,7 @@ func TestDescriptionOfAnswers(t *testing.T) {
 	}
 	for _, route := range h.AdminRoutes() {
 		if !seen[route] && !slices.Contains([]string{
-			"DELETE /api/v1/configurations/{configuration}", "GET /metrics", "GET /openapi.yaml", "GET /api/v1/backup",
+			"DELETE /api/v1/configurations/{configuration}", "DELETE /api/v1/configurations/{configuration}/devices", "GET /metrics", "GET /openapi.yaml", "GET /api/v1/backup",
 		}, route) {
 			t.Errorf("%s: its answer is not compared", route)
 		}
@@ -251,7 +259,9 @@ func TestDescriptionOfWords(t *testing.T) {
 	words := asList(d.at(d.tree, "components", "schemas", "Event", "properties", "type", "enum"))
 	for _, e := range []depot.EventType{
 		depot.EventCertificateIssued, depot.EventConfigurationAdded, depot.EventConfigurationChanged,
-		depot.EventConfigurationRemoved, depot.EventSecretReset,
+		depot.EventConfigurationRemoved, depot.EventSecretReset, depot.EventDevicesListed, depot.EventDevicesUnlisted,
+		depot.EventCertificateRevoked, depot.EventCertificateReleased, depot.EventCertificateUsed,
+		depot.EventRequestPending, depot.EventRequestApproved, depot.EventRequestDenied,
 	} {
 		if !slices.Contains(words, any(string(e))) {
 			t.Errorf("event %s is not described", e)

@@ -2,6 +2,7 @@ package server
 
 import (
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -86,8 +87,11 @@ func (s *Server) endpoint(path string) (*configuration.Live, bool) {
 	if name, ok := strings.CutPrefix(path, scepPath+"/"); ok {
 		return s.configurations.ByName(name)
 	}
-	if rest, ok := strings.CutPrefix(path, pkiPrefix+s.authorityID+scepPath+"/"); ok {
-		return s.configurations.ByID(rest)
+	if rest, ok := strings.CutPrefix(path, pkiPrefix); ok {
+		authority, rest, _ := strings.Cut(rest, scepPath+"/")
+		if slices.Contains(s.authority.IDs(), authority) {
+			return s.configurations.ByID(rest)
+		}
 	}
 	return nil, false
 }

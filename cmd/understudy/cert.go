@@ -3,6 +3,7 @@ package main
 import (
 	"net/url"
 	"strings"
+	"time"
 
 	"understudy.example/understudy/cmd/understudy/internal/api"
 	"understudy.example/understudy/cmd/understudy/internal/output"
@@ -30,10 +31,6 @@ func (a *app) printIdentities(items []api.Identity) error {
 
 // printIdentity shows one certificate.
 func (a *app) printIdentity(item api.Identity) error {
-	revoked := ""
-	if item.RevokedAt != nil {
-		revoked = output.Time(*item.RevokedAt)
-	}
 	return output.Facts(a.stdout,
 		"certificate serial", item.CertificateSerial,
 		"SHA-256", item.SHA256,
@@ -42,7 +39,11 @@ func (a *app) printIdentity(item api.Identity) error {
 		"not before", output.Time(item.NotBefore),
 		"not after", output.Time(item.NotAfter),
 		"issued at", output.Time(item.IssuedAt),
-		"revoked at", revoked,
+		"revoked at", optionalTime(item.RevokedAt),
+		"revoked because", item.RevocationReason,
+		"revoked by", item.RevokedBy,
+		"first used at", optionalTime(item.UsedAt),
+		"revoked if unused", optionalTime(item.RevokeUnusedAt),
 		"configuration", item.Configuration.Name,
 		"device", item.Device.Key,
 		"device serial", item.Device.DeviceSerial,
@@ -58,5 +59,16 @@ func (a *app) printIdentity(item api.Identity) error {
 		"dropped names", strings.Join(item.RequestedSANs, " "),
 		"warnings", strings.Join(item.Warnings, " "),
 		"replaces", item.PreviousCertificateSerial,
+		"renewed as", item.SupersededBy,
+		"request", item.RequestID,
+		"approved by", item.ApprovedBy,
 	)
+}
+
+// optionalTime writes a time that may be absent.
+func optionalTime(t *time.Time) string {
+	if t == nil {
+		return ""
+	}
+	return output.Time(*t)
 }

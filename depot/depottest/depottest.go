@@ -63,6 +63,34 @@ func Run(t *testing.T, open Open) {
 		{"Configurations", (*suite).configurations},
 		{"ConfigurationRemoved", (*suite).configurationRemoved},
 		{"ConfigurationRevision", (*suite).configurationRevision},
+		{"RequestFind", (*suite).requestFind},
+		{"RequestNotFound", (*suite).requestNotFound},
+		{"RequestInvalid", (*suite).requestInvalid},
+		{"RequestConflict", (*suite).requestConflict},
+		{"RequestList", (*suite).requestList},
+		{"Approve", (*suite).approve},
+		{"Deny", (*suite).deny},
+		{"DecideRefused", (*suite).decideRefused},
+		{"DecideOvertaken", (*suite).decideOvertaken},
+		{"RequestRace", (*suite).requestRace},
+		{"DecideRace", (*suite).decideRace},
+		{"DecideCommitRace", (*suite).decideCommitRace},
+		{"Revoke", (*suite).revokeFind},
+		{"RevokeRefused", (*suite).revokeRefused},
+		{"Hold", (*suite).hold},
+		{"RevokedList", (*suite).revokedList},
+		{"RevokeRace", (*suite).revokeRace},
+		{"CRLNumbers", (*suite).crlNumbers},
+		{"CRLNumberRace", (*suite).crlNumberRace},
+		{"MarkUsed", (*suite).markUsed},
+		{"UseRace", (*suite).useRace},
+		{"UnusedSince", (*suite).unusedSince},
+		{"Supersede", (*suite).supersede},
+		{"SupersedeOrder", (*suite).supersedeOrder},
+		{"SupersedeRace", (*suite).supersedeRace},
+		{"LaterSteps", (*suite).laterSteps},
+		{"DeviceLists", (*suite).deviceLists},
+		{"DeviceListRefused", (*suite).deviceListRefused},
 		{"Authority", (*suite).authority},
 		{"Reopen", (*suite).reopened},
 		{"Close", (*suite).closed},
@@ -105,8 +133,9 @@ func (s *suite) sound() {
 }
 
 // Issuance returns a complete issuance with every field filled, different for
-// each n: certificate serials rise with n and so do the times, every one is
-// the first of its transaction and of its device, and all are in the
+// each n, but those that only later steps set or that ask for one
+// (RevokeUnusedAt): certificate serials rise with n and so do the times, every
+// one is the first of its transaction and of its device, and all are in the
 // configuration "rac0".
 func Issuance(n int) depot.Issuance {
 	var i depot.Issuance
@@ -117,6 +146,8 @@ func Issuance(n int) depot.Issuance {
 	i.Identity.PublicKeySHA256 = hashOf("key", n)
 	i.Identity.IssuedAt = Epoch.Add(time.Duration(n) * time.Minute).Local()
 	i.Identity.NotAfter = Epoch.Add(time.Duration(n) * time.Hour).Local()
+	i.Identity = i.Identity.AtIssue()
+	i.Identity.RequestID, i.Identity.ApprovedBy, i.Identity.RevokeUnusedAt = "", "", time.Time{}
 	i.Transaction.MessageSHA256 = hashOf("message", n)
 	i.Transaction.Sequence = 0
 	return in(i, "rac0", fmt.Sprintf("transaction %d", n), fmt.Sprintf("device %d", n))
