@@ -83,7 +83,7 @@ func strangersQuery(t *trial) {
 	}
 	stranger := holder{r.Message.Signer, key}
 	issuer, serial := t.ca.Issuer.RawSubject, t.ca.Issuer.SerialNumber
-	if t.base.is(client.Success) {
+	if t.certifies() {
 		device := t.holder()
 		issuer, serial = device.certificate.RawIssuer, device.certificate.SerialNumber
 	}

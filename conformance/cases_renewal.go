@@ -33,12 +33,11 @@ func renews(t *trial) {
 }
 
 func renewsByPKCSReq(t *trial) {
-	device := t.holder()
-	r := t.renewal(device)
+	r := t.renewal(t.holder())
 	typed(r, string(client.PKCSReq))
 	r.CSR.Challenges = t.request().CSR.Challenges
 	t.enrols("with a good challenge", r)
-	r = t.renewal(device)
+	r = t.renewal(t.holder()) // the certificate of the first may be superseded now
 	typed(r, string(client.PKCSReq))
 	want := either(badRequest, pending)
 	if t.words.Renewal() || len(t.request().CSR.Challenges) == 0 {
@@ -110,7 +109,7 @@ func noRenewal(t *trial) {
 	r := t.request()
 	typed(r, string(client.RenewalReq))
 	t.refuses("RenewalReq, self-signed, with a good challenge", r, badRequest)
-	if t.base.is(client.Success) {
+	if t.certifies() {
 		t.refuses("RenewalReq by a certificate of this server", t.renewal(t.holder()), badRequest)
 	}
 }

@@ -136,7 +136,7 @@ var offers = map[string]func(*trial, string){
 		t.expect(word, t.settle(r, t.read(r, a)), t.accepted())
 	},
 	"Renewal": func(t *trial, word string) {
-		if t.probe(); t.base.is(client.Pending) {
+		if t.probe(); t.base.is(client.Pending) && !t.certifies() {
 			return // a certificate is needed to try it
 		}
 		t.enrols(word+": RenewalReq without a challenge", t.renewal(t.holder()))

@@ -108,7 +108,7 @@ func (t *trial) request() *craft.Request {
 	t.needServer()
 	t.probe()
 	if !t.base.is(client.Success) && !t.base.is(client.Pending) {
-		t.notApplicable("an honest request is not accepted, see case 21 (%v)", t.base)
+		t.notApplicable("an honest request is not accepted, see case 21")
 	}
 	return t.honest()
 }
@@ -116,16 +116,28 @@ func (t *trial) request() *craft.Request {
 // needServer ends the case when requests cannot be encrypted.
 func (t *trial) needServer() {
 	if t.ca == nil {
-		t.notApplicable("GetCACert cannot be used, see cases 5, 6 and 8 (%v)", t.caErr)
+		t.notApplicable("GetCACert cannot be used, see cases 5, 6 and 8")
 	}
 }
 
 // probe finds out once what the server does with an honest request.
 func (t *trial) probe() {
-	if t.base == nil {
-		a := t.enrol(t.honest())
-		t.base = &a
+	if t.base != nil {
+		return
 	}
+	r := t.honest()
+	a := t.send(r)
+	if approve := t.o.Operator.Approve; a.is(client.Pending) && approve != nil {
+		if err := approve(t.ctx, waiting(t.expectation(r))); err != nil {
+			a = answer{unread: fmt.Errorf("PENDING, and --approve failed: %w", err)}
+		}
+	}
+	t.base = &a
+}
+
+// certifies says whether an honest request leads to a certificate.
+func (t *trial) certifies() bool {
+	return t.base.is(client.Success) || t.base.is(client.Pending) && t.o.Operator.Approve != nil
 }
 
 // honest returns an honest request without asking whether such are accepted.
