@@ -43,15 +43,14 @@ type Server struct {
 
 // Certificate names one certificate.
 type Certificate struct {
-	Subject string `json:"subject"`
-	SHA256  string `json:"sha256"` // of the DER, lower-case hex
-
-	short string // the common name, if there is one
+	Subject    string `json:"subject"`
+	CommonName string `json:"common_name"` // of the subject; may be empty
+	SHA256     string `json:"sha256"`      // of the DER, lower-case hex
 }
 
 func certificateOf(c *x509.Certificate) Certificate {
 	sum := sha256.Sum256(c.Raw)
-	return Certificate{c.Subject.String(), hex.EncodeToString(sum[:]), cmpOr(c.Subject.CommonName, c.Subject.String())}
+	return Certificate{c.Subject.String(), c.Subject.CommonName, hex.EncodeToString(sum[:])}
 }
 
 // Summary counts the cases.
@@ -100,7 +99,7 @@ func (r *Report) WriteText(w io.Writer, all bool) error {
 	out := bufio.NewWriter(w)
 	fmt.Fprintf(out, "%s\n", r.URL)
 	for i, c := range r.Server.Certificates {
-		fmt.Fprintf(out, "%-13s %s\n", []string{"certificates", ""}[min(i, 1)], clean(c.short))
+		fmt.Fprintf(out, "%-13s %s\n", []string{"certificates", ""}[min(i, 1)], clean(cmpOr(c.CommonName, c.Subject)))
 	}
 	fmt.Fprintf(out, "%-13s %s\n\n", "capabilities", cmpOr(clean(strings.Join(r.Server.Capabilities, " ")), "none"))
 	section := len("RFC 8894")
