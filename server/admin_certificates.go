@@ -180,11 +180,7 @@ func (s *Server) showCertificate(w http.ResponseWriter, r *http.Request) error {
 		_, _ = w.Write(identity.DER)
 		return nil
 	}
-	items, err := s.identitiesJSON(r.Context(), []depot.Identity{identity})
-	if err != nil {
-		return err
-	}
-	return writeJSON(w, http.StatusOK, items[0])
+	return s.writeIdentity(w, r, identity)
 }
 
 // findIdentity finds by certificate serial or by SHA-256 of the certificate.

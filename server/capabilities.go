@@ -80,11 +80,16 @@ func (s *Server) file(path string) (response, bool) {
 // serveFile lets only reading methods through.
 func serveFile(method string, file response) response {
 	if method != http.MethodGet && method != http.MethodHead {
-		refused := fixedText(http.StatusMethodNotAllowed, "method not allowed")
-		refused.allow = "GET, HEAD"
-		return refused
+		return onlyReading()
 	}
 	return file
+}
+
+// onlyReading is the answer to other methods than GET and HEAD.
+func onlyReading() response {
+	refused := fixedText(http.StatusMethodNotAllowed, "method not allowed")
+	refused.allow = "GET, HEAD"
+	return refused
 }
 
 // derFile is one certificate in DER (RFC 2585 section 4.1).

@@ -28,6 +28,7 @@ import (
 	"understudy.example/understudy/depot/depottest"
 	"understudy.example/understudy/devicelist"
 	"understudy.example/understudy/enroll"
+	"understudy.example/understudy/revocation"
 	"understudy.example/understudy/scep/client"
 	"understudy.example/understudy/server"
 )
@@ -80,6 +81,7 @@ type house struct {
 	config    server.Config
 	authority *ca.Authority
 	clock     *clock.Manual
+	silent    bool                            // tell nobody what is revoked
 	memory    bool                            // keep records in memory
 	depot     depot.Depot                     // the real one
 	wrap      func(d depot.Depot) depot.Depot // what the flow sees of it
@@ -126,6 +128,13 @@ func prepare(t testing.TB, change ...func(*house)) (*house, error) {
 	secret := challenge.NewSecret(secretKey)
 	if h.live, _, err = set.Add(t.Context(), settings, &secret); err != nil {
 		t.Fatal(err)
+	}
+	options := revocation.Options{Clock: h.clock, Log: log}
+	publisher := revocation.NewPublisher(h.authority, seen, options)
+	if !h.silent {
+		h.config.Revocation = &server.Revocation{
+			Publisher: publisher, Responder: revocation.NewResponder(h.authority, seen, options), Service: revocation.NewService(seen, publisher, options),
+		}
 	}
 	h.config.Configurations, h.config.Depot, h.config.Authority, h.config.Log = set, seen, h.authority, log
 	h.config.Enroll = enroll.New(seen, h.authority, h.clock, enroll.NewKeyAuditor(log), enroll.WithConfigurations(set.ByID))

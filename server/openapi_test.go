@@ -149,8 +149,8 @@ func TestDescriptionOfRoutes(t *testing.T) {
 			if method == "parameters" {
 				continue
 			}
-			// The forms of a certificate are one route.
-			path = strings.TrimSuffix(strings.TrimSuffix(path, ".pem"), ".cer")
+			// The forms of a certificate or a CRL are one route.
+			path = strings.TrimSuffix(strings.TrimSuffix(strings.TrimSuffix(path, ".pem"), ".cer"), ".crl")
 			described = append(described, strings.ToUpper(method)+" "+path)
 		}
 	}
@@ -168,6 +168,7 @@ func TestDescriptionOfAnswers(t *testing.T) {
 	h := open(t, inMemory, ownAuthority(ca.ShapeChain))
 	d := readDescription(t, h)
 	certificate := serialOf(h.enrol("C02XL0GTJGH5"))
+	approved, denied := h.waiting("C02XL0GTJGH6"), h.waiting("C02XL0GTJGH7")
 	seen := make(map[string]bool)
 	for _, call := range []struct {
 		method, path, described, body string
@@ -183,6 +184,13 @@ func TestDescriptionOfAnswers(t *testing.T) {
 		{"GET", "/api/v1/configurations/second", "/api/v1/configurations/{configuration}", "", 200},
 		{"GET", "/api/v1/certificates", "", "", 200},
 		{"GET", "/api/v1/certificates/" + certificate, "/api/v1/certificates/{certificate}", "", 200},
+		{"POST", "/api/v1/certificates/" + certificate + "/used", "/api/v1/certificates/{certificate}/used", `{}`, 200},
+		{"POST", "/api/v1/certificates/" + certificate + "/revoke", "/api/v1/certificates/{certificate}/revoke", `{"reason":"superseded"}`, 200},
+		{"GET", "/api/v1/crls/current", "/api/v1/crls/{issuer}", ``, 200},
+		{"GET", "/api/v1/requests", "", "", 200},
+		{"GET", "/api/v1/requests/" + approved, "/api/v1/requests/{request}", "", 200},
+		{"POST", "/api/v1/requests/" + approved + "/approve", "/api/v1/requests/{request}/approve", `{"note":"yes"}`, 200},
+		{"POST", "/api/v1/requests/" + denied + "/deny", "/api/v1/requests/{request}/deny", ``, 200},
 		{"GET", "/api/v1/devices", "", "", 200},
 		{"GET", "/api/v1/devices/serial:C02XL0GTJGH5", "/api/v1/devices/{device}", "", 200},
 		{"GET", "/api/v1/authority", "", "", 200},

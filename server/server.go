@@ -54,6 +54,8 @@ type Config struct {
 	AdminHosts []string
 	// Version is what /version says.
 	Version string
+	// Revocation is how revocations are told to the world. Optional.
+	Revocation *Revocation
 	// DeviceFiles reads lists of devices from files. Optional.
 	DeviceFiles *devicelist.Files
 	// Upkeep is what the server can do for its data. Optional.
@@ -83,6 +85,7 @@ type Server struct {
 	answers      [2]atomic.Pointer[certificateAnswer] // of GetCACert: with the root, without
 	nextCA       nextCAAnswers
 	stopping     atomic.Bool
+	revocation   *Revocation
 	deviceFiles  *devicelist.Files
 	upkeep       Upkeep
 	backingUp    atomic.Bool
@@ -117,6 +120,7 @@ func New(c Config) (*Server, error) {
 		adminHosts:     c.AdminHosts,
 		tokenHash:      sha256.Sum256([]byte(c.AdminToken)),
 		version:        c.Version,
+		revocation:     c.Revocation,
 		deviceFiles:    c.DeviceFiles,
 		upkeep:         c.Upkeep,
 		proxies:        proxies(c.TrustedProxies),

@@ -19,7 +19,7 @@ import (
 	"understudy.example/understudy/scep/client"
 )
 
-type conformanceCmd struct {
+type conformCmd struct {
 	URL           string   `name:"url" xor:"what" required:"" placeholder:"URL" help:"SCEP URL of any server, as an MDM would have it."`
 	List          bool     `from:"flag" xor:"what" required:"" help:"List the cases instead of running them."`
 	ChallengeFile string   `placeholder:"FILE" help:"Read the challenge from FILE (- is stdin). Or set UNDERSTUDY_CHALLENGE."`
@@ -48,7 +48,7 @@ type conformanceCmd struct {
 }
 
 // Help shows what to type.
-func (conformanceCmd) Help() string {
+func (conformCmd) Help() string {
 	return `
 Runs a list of 71 cases against any SCEP server (RFC 8894) and prints a table. Each case passes, fails, or does not
 apply (n/a), with the reason. Exits with 5 when a case fails, 7 when the server cannot be reached.
@@ -91,7 +91,7 @@ func (c *cases) UnmarshalText(text []byte) error {
 }
 
 // Run runs the list.
-func (c *conformanceCmd) Run(a *app) error {
+func (c *conformCmd) Run(a *app) error {
 	if c.List {
 		return c.list(a)
 	}
@@ -120,7 +120,7 @@ func (c *conformanceCmd) Run(a *app) error {
 }
 
 // list prints the cases.
-func (c *conformanceCmd) list(a *app) error {
+func (c *conformCmd) list(a *app) error {
 	type item struct {
 		Number  int    `json:"number"`
 		Group   string `json:"group"`
@@ -139,7 +139,7 @@ func (c *conformanceCmd) list(a *app) error {
 	return table.Write(a.stdout)
 }
 
-func (c *conformanceCmd) options(a *app) (conformance.Options, error) {
+func (c *conformCmd) options(a *app) (conformance.Options, error) {
 	secret, err := challengeOf(a, c.ChallengeFile, c.Challenge)
 	if err != nil {
 		return conformance.Options{}, err
@@ -169,7 +169,7 @@ func (c *conformanceCmd) options(a *app) (conformance.Options, error) {
 }
 
 // admin takes the help of a server of ours. Commands come before it.
-func (c *conformanceCmd) admin(o *conformance.Options) error {
+func (c *conformCmd) admin(o *conformance.Options) error {
 	switch {
 	case c.Admin == "" && c.TokenFile == "":
 		return nil
@@ -185,7 +185,7 @@ func (c *conformanceCmd) admin(o *conformance.Options) error {
 }
 
 // httpClient keeps connections: a run is several hundred requests.
-func (c *conformanceCmd) httpClient() (*http.Client, error) {
+func (c *conformCmd) httpClient() (*http.Client, error) {
 	const kept = 16
 	transport := &http.Transport{
 		Proxy: http.ProxyFromEnvironment, MaxIdleConnsPerHost: kept, ExpectContinueTimeout: 2 * time.Second,

@@ -28,10 +28,11 @@ var arrows = map[string][]string{
 	"backup":          {},
 
 	// What joins them.
+	"revocation":    {"ca", "clock", "depot", "ocsp"},
 	"configuration": {"ca", "challenge", "clock", "depot", "refusal", "scep"},
 	"devicelist":    {"clock", "configuration", "depot"},
 	"enroll":        {"ca", "challenge", "clock", "configuration", "depot", "device", "devicelist", "refusal", "scep"},
-	"server":        {"ca", "challenge", "clock", "configuration", "depot", "device", "devicelist", "enroll", "refusal", "scep"},
+	"server":        {"ca", "challenge", "clock", "configuration", "depot", "device", "devicelist", "enroll", "ocsp", "refusal", "revocation", "scep"},
 
 	// What puts servers to the test, ours or another.
 	"load":        {"scep/client"},
