@@ -94,6 +94,9 @@ func (t *trial) forged(h holder) holder {
 
 func renewsAnother(t *trial) {
 	t.needRenewal()
+	if control := t.enrol(t.renewal(t.holder())); !control.is(client.Success) {
+		t.notApplicable("an honest renewal is not accepted, see case 52")
+	}
 	r := t.renewal(t.holder())
 	subject, err := t.subject(t.id())
 	t.must("a subject", err)

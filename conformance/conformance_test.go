@@ -63,8 +63,10 @@ var certificate = sync.OnceValue(func() []byte {
 // badServers answer the three operations, each wrong in its own way.
 var badServers = map[string]http.HandlerFunc{
 	"404 for everything": http.NotFound,
-	"500 for everything": func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "oops\x1b[2J", http.StatusInternalServerError) },
-	"empty 200":          func(http.ResponseWriter, *http.Request) {},
+	"500 for everything": func(w http.ResponseWriter, _ *http.Request) {
+		http.Error(w, "oops\x1b[2J", http.StatusInternalServerError)
+	},
+	"empty 200": func(http.ResponseWriter, *http.Request) {},
 	"HTML": func(w http.ResponseWriter, _ *http.Request) {
 		_, _ = io.WriteString(w, "<html><h1>It works!</h1></html>")
 	},

@@ -54,6 +54,7 @@ var arrows = map[string][]string{
 	"test/bench":             {},
 	"test/clients":           {"test/internal/program", "test/internal/shown"},
 	"test/compare":           {"depot", "depot/bolt"},
+	"test/conformance":       {"test/internal/program"},
 	"test/readme":            {"test/internal/program", "test/internal/shown"},
 	"test/internal/program":  {},
 	"test/internal/powercut": {},
