@@ -26,11 +26,15 @@ func TestMain(m *testing.M) {
 // whoRuns says who runs a block of commands, by the beginning of its first
 // line.
 var whoRuns = map[string]string{
-	serveShown:      "TestFirstScreen",
-	enrolShown:      "TestFirstScreen",
-	jsonShown:       "TestOneLineOfJSON",
-	moduleShown:     "TestImport",
-	"go test ./...": ".ci/run, which reads it out of README.md",
+	serveShown:       "TestFirstScreen",
+	enrolShown:       "TestFirstScreen",
+	jsonShown:        "TestOneLineOfJSON",
+	moduleShown:      "TestImport",
+	conformanceShown: "TestConformanceCommands",
+	operatorShown:    "TestConformanceCommands",
+	junitShown:       "TestConformanceCommands",
+	listShown:        "TestConformanceCommands",
+	"go test ./...":  ".ci/run, which reads it out of README.md",
 	"go install github.com/micromdm/scep/v2/cmd/scepclient@": "test/clients, which has the client",
 }
 
@@ -39,6 +43,12 @@ const (
 	enrolShown  = "export UNDERSTUDY_CHALLENGE="
 	jsonShown   = "UNDERSTUDY_STATIC_SECRET="
 	moduleShown = "go mod edit -require"
+
+	// docs/conformance.md
+	conformanceShown = "UNDERSTUDY_CHALLENGE=… understudy conformance"
+	operatorShown    = "understudy config add approving"
+	junitShown       = "understudy conformance --url http://127.0.0.1:8080/scep --challenge-file challenge.txt --only"
+	listShown        = "understudy conformance --list"
 )
 
 // TestEveryBlockIsRun fails on a block of commands that no test runs.
