@@ -3,6 +3,8 @@ package conformance
 import (
 	"crypto/rand"
 	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/asn1"
 	"math/big"
 	"strings"
 	"time"
@@ -102,6 +104,13 @@ func renewsAnother(t *trial) {
 	t.must("a subject", err)
 	r.CSR.Subject = subject
 	t.refuses("the subject of another device", r, refusedRenewal)
+	r = t.renewal(t.holder())
+	var name pkix.RDNSequence
+	_, err = asn1.Unmarshal(r.CSR.Subject, &name)
+	t.must("a subject", err)
+	unit := pkix.RelativeDistinguishedNameSET{{Type: asn1.ObjectIdentifier{2, 5, 4, 11}, Value: "Administrators"}}
+	r.CSR.Subject = marshal(append(name, unit))
+	t.refuses("the same subject with OU=Administrators added", r, refusedRenewal)
 }
 
 func noRenewal(t *trial) {

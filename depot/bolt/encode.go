@@ -55,7 +55,12 @@ func encode(fields []field) []byte {
 func appendFields(b []byte, fields []field) []byte {
 	var scratch [512]byte
 	for _, f := range fields {
-		v := encodeValue(scratch[:0], f.value)
+		var v []byte
+		if within, ok := f.value.([]field); ok { // not by encodeValue, or scratch would have to be on the heap
+			v = appendFields(nil, within)
+		} else {
+			v = encodeValue(scratch[:0], f.value)
+		}
 		if len(v) == 0 {
 			continue
 		}
@@ -64,6 +69,15 @@ func appendFields(b []byte, fields []field) []byte {
 		b = append(b, v...)
 	}
 	return b
+}
+
+// zero says whether a field is left out.
+func (f field) zero() bool {
+	if within, ok := f.value.([]field); ok {
+		return len(appendFields(nil, within)) == 0
+	}
+	var scratch [512]byte
+	return len(encodeValue(scratch[:0], f.value)) == 0
 }
 
 // decode reads a record into the fields, copying everything.
@@ -157,8 +171,6 @@ func encodeValue(b []byte, v any) []byte {
 				b = append(b, s...)
 			}
 		}
-	case []field:
-		return appendFields(b, v)
 	}
 	return b
 }

@@ -18,9 +18,8 @@ import (
 // cannot hold, becomes {"base64":"…"}, so that nothing is lost.
 func appendJSON(b []byte, fields []field) []byte {
 	b = append(b, '{')
-	var scratch [512]byte
 	for _, f := range fields {
-		if len(encodeValue(scratch[:0], f.value)) == 0 {
+		if f.zero() {
 			continue
 		}
 		if b[len(b)-1] != '{' {

@@ -12,6 +12,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -32,10 +33,26 @@ func Run(t *testing.T, open Open) {
 	time.Local = time.FixedZone("west", -(9*60+30)*60)
 	t.Cleanup(func() { time.Local = local })
 
-	for _, test := range []struct {
-		name string
-		run  func(*suite)
-	}{
+	for _, test := range slices.Concat(issuing(), deciding()) {
+		t.Run(test.name, func(t *testing.T) {
+			s := &suite{T: t, ctx: t.Context()}
+			s.d, s.reopen = open(t)
+			test.keep(s)
+			s.sound()
+		})
+	}
+}
+
+// A promise is one test of the suite.
+type promise struct {
+	name string
+	keep func(*suite)
+}
+
+// issuing are the promises about certificates, lists, configurations and the
+// depot as a whole.
+func issuing() []promise {
+	return []promise{
 		{"CommitFind", (*suite).commitFind},
 		{"NotFound", (*suite).notFound},
 		{"Invalid", (*suite).invalid},
@@ -63,6 +80,17 @@ func Run(t *testing.T, open Open) {
 		{"Configurations", (*suite).configurations},
 		{"ConfigurationRemoved", (*suite).configurationRemoved},
 		{"ConfigurationRevision", (*suite).configurationRevision},
+		{"Authority", (*suite).authority},
+		{"Reopen", (*suite).reopened},
+		{"Close", (*suite).closed},
+		{"AgreesWithModel", (*suite).agreesWithModel},
+	}
+}
+
+// deciding are the promises about requests, about what becomes of
+// certificates, and about allow-lists.
+func deciding() []promise {
+	return []promise{
 		{"RequestFind", (*suite).requestFind},
 		{"RequestNotFound", (*suite).requestNotFound},
 		{"RequestInvalid", (*suite).requestInvalid},
@@ -91,17 +119,6 @@ func Run(t *testing.T, open Open) {
 		{"LaterSteps", (*suite).laterSteps},
 		{"DeviceLists", (*suite).deviceLists},
 		{"DeviceListRefused", (*suite).deviceListRefused},
-		{"Authority", (*suite).authority},
-		{"Reopen", (*suite).reopened},
-		{"Close", (*suite).closed},
-		{"AgreesWithModel", (*suite).agreesWithModel},
-	} {
-		t.Run(test.name, func(t *testing.T) {
-			s := &suite{T: t, ctx: t.Context()}
-			s.d, s.reopen = open(t)
-			test.run(s)
-			s.sound()
-		})
 	}
 }
 

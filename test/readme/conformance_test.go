@@ -11,6 +11,14 @@ import (
 	"understudy.example/understudy/test/internal/program"
 )
 
+// The blocks of docs/conformance.md.
+const (
+	conformanceShown = "UNDERSTUDY_CHALLENGE=… understudy conformance"
+	operatorShown    = "understudy config add approving"
+	junitShown       = "understudy conformance --url http://127.0.0.1:8080/scep --challenge-file challenge.txt --only"
+	listShown        = "understudy conformance --list"
+)
+
 // TestConformanceCommands runs what docs/conformance.md shows against our
 // server, each block with the challenge in a file and in the environment.
 func TestConformanceCommands(t *testing.T) {

@@ -30,6 +30,7 @@ var whoRuns = map[string]string{
 	enrolShown:       "TestFirstScreen",
 	jsonShown:        "TestOneLineOfJSON",
 	moduleShown:      "TestImport",
+	operatingShown:   "TestOperating",
 	conformanceShown: "TestConformanceCommands",
 	operatorShown:    "TestConformanceCommands",
 	junitShown:       "TestConformanceCommands",
@@ -44,11 +45,7 @@ const (
 	jsonShown   = "UNDERSTUDY_STATIC_SECRET="
 	moduleShown = "go mod edit -require"
 
-	// docs/conformance.md
-	conformanceShown = "UNDERSTUDY_CHALLENGE=… understudy conformance"
-	operatorShown    = "understudy config add approving"
-	junitShown       = "understudy conformance --url http://127.0.0.1:8080/scep --challenge-file challenge.txt --only"
-	listShown        = "understudy conformance --list"
+	operatingShown = "understudy config set default --approval manual"
 )
 
 // TestEveryBlockIsRun fails on a block of commands that no test runs.
@@ -100,6 +97,26 @@ func TestFirstScreen(t *testing.T) {
 	for _, name := range []string{"key.pem", "cert.pem", "chain.pem"} {
 		if _, err := os.Stat(filepath.Join(dir, "mac1", name)); err != nil {
 			t.Errorf("after the enrolment: %v", err)
+		}
+	}
+}
+
+// TestOperating is an operator's day: approve, revoke, roll over.
+func TestOperating(t *testing.T) {
+	dir := t.TempDir()
+	address, secret := serve(t, dir)
+	day := block(t, operatingShown)
+	script := strings.ReplaceAll(day.Text, "127.0.0.1:8080", address)
+	out, err := shell(t, dir, script, "UNDERSTUDY_CHALLENGE="+secret).CombinedOutput()
+	if err != nil {
+		t.Fatalf("%s: %v\n%s", day.Where(), err, out)
+	}
+	for _, want := range []string{
+		`"status":"pending"`, `note +called the owner`, `"status":"success"`, `revoked because +keyCompromise`,
+		`revoked +1\n`, `rollover +prepared`, `last one at`,
+	} {
+		if !regexp.MustCompile(want).Match(out) {
+			t.Errorf("%s: nothing of %s in\n%s", day.Where(), want, out)
 		}
 	}
 }
