@@ -31,6 +31,9 @@ var arrows = map[string][]string{
 	"enroll":        {"ca", "challenge", "clock", "configuration", "depot", "device", "refusal", "scep"},
 	"server":        {"ca", "challenge", "clock", "configuration", "depot", "device", "enroll", "refusal", "scep"},
 
+	// What explains the wire to people.
+	"explain": {"device", "scep"},
+
 	// What puts servers to the test, ours or another.
 	"load": {"scep/client"},
 
