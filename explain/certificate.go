@@ -153,6 +153,9 @@ func (c *cert) isResponder() bool { return slices.Contains(c.purposes, oidOCSPSi
 
 // remember makes a certificate known, once.
 func (x *explainer) remember(c *cert) {
+	if len(x.known) == 2*maxCertificates {
+		return
+	}
 	for _, k := range x.known {
 		if bytes.Equal(k.der, c.der) {
 			return

@@ -27,6 +27,7 @@ func (x *explainer) content(plain []byte) {
 	switch {
 	case kind == CSR:
 		field := x.add("messageData", "CertificationRequest")
+		x.inShort("subject", name(n.kid(0).kid(1)))
 		x.compareKeys(field, x.csr(n, field))
 	case kind == IssuerAndSubject, kind == IssuerAndSerial:
 		x.queryFields(n, kind, x.add("messageData", string(kind)))
@@ -55,6 +56,13 @@ func (x *explainer) wantContent(got Kind) {
 	}
 }
 
+// inShort adds to the summary of the message.
+func (x *explainer) inShort(field, value string) {
+	if x.short != nil {
+		x.short.add(field, value)
+	}
+}
+
 // query explains an item that is the content of a CertPoll, GetCert or GetCRL.
 func (x *explainer) query(n *node, kind Kind) {
 	if kind == IssuerAndSubject {
@@ -77,10 +85,9 @@ func (x *explainer) queryFields(n *node, kind Kind, f *Field) {
 	f.add("serialNumber", serial(n.kid(1))).anew()
 }
 
-// isBundle says that bytes are a SignedData.
-func isBundle(content []byte) bool {
-	n := reparse(content)
-	return oidOf(n.kid(0)) == oidSignedData
+// isContent says that an eContent begins with a ContentInfo of a type.
+func isContent(n *node, oid string) bool {
+	return n != nil && oidOf(reparse(n.octets()).kid(0)) == oid
 }
 
 // bundleItem explains an item that is a certs-only SignedData.
@@ -110,13 +117,13 @@ func (x *explainer) bundle(s *signed) {
 	if s.signers != nil && len(s.signers.kids) > 0 {
 		x.find(Objection, strict, "RFC 8894 §3.4", "signerInfos", "a certs-only bundle has none")
 	}
-	for i := range s.certificates.childCount() { // all are known before one is judged
+	for i := range min(s.certificates.childCount(), maxCertificates) { // all are known before one is judged
 		x.remember(newCert(s.certificates.kid(i)))
 	}
-	for i := range s.certificates.childCount() {
+	for i := range min(s.certificates.childCount(), maxCertificates) {
 		x.certificate(s.certificates.kid(i), f.add(fmt.Sprintf("certificate %d", i+1), ""), true)
 	}
-	for i := range s.crls.childCount() {
+	for i := range min(s.crls.childCount(), maxCertificates) {
 		x.crl(s.crls.kid(i), f.add(fmt.Sprintf("CRL %d", i+1), ""))
 	}
 }
@@ -139,6 +146,7 @@ func (x *explainer) judgeIssued(s *signed) {
 			"there are %d certificates, not the issued one alone: a SET OF is sorted, and Apple pairs the first with its key (Cisco ASA wants the CA's there)", certificates)
 	}
 	first := newCert(s.certificates.kid(0))
+	x.inShort("certificate", first.title())
 	if first.isCA {
 		x.find(Objection, "Apple", "error 22008, mismatching public keys", where, "the first certificate is a CA's, which Apple takes for the device's")
 	}
@@ -154,7 +162,7 @@ func (x *explainer) judgeIssued(s *signed) {
 func (x *explainer) judgeCAs(s *signed) {
 	const where = "the answer to GetCACert"
 	var all []*cert
-	for i := range s.certificates.childCount() {
+	for i := range min(s.certificates.childCount(), maxCertificates) {
 		all = append(all, newCert(s.certificates.kid(i)))
 	}
 	if len(all) == 1 && !all[0].isCA && all[0].usage&raUsage != raUsage {

@@ -32,6 +32,7 @@ func (x *explainer) bytes(data []byte) {
 	if len(rest) > 0 {
 		x.find(Objection, strict, "X.690", "the encoding", "%s after the end of the object", plural(len(rest), "byte"))
 	}
+	x.ber = n.ber
 	if n.ber && f == nil {
 		x.find(Remark, "decoders that read only DER", "X.690 §10.1", "the encoding",
 			"it is BER: lengths are indefinite or not minimal, or strings come in pieces")

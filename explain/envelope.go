@@ -188,7 +188,7 @@ func (x *explainer) encryptedContent(n *node, f *Field, e *envelope) {
 	if content.tag&constructed != 0 && len(content.kids) > 1 {
 		x.find(Remark, "go.mozilla.org/pkcs7", "it reads the first piece", "encryptedContent", "it comes in %d pieces, as Apple and OpenSSL stream it", len(content.kids))
 	}
-	if size := blockSize(e.cipher); size > 0 && (len(e.ciphertext) == 0 || len(e.ciphertext)%size != 0) {
+	if size := blockSize(e.cipher); size > 0 && !content.cut && (len(e.ciphertext) == 0 || len(e.ciphertext)%size != 0) {
 		x.find(Wrong, "everybody", "RFC 5652 §6.3", "encryptedContent", "%d octets are not whole blocks of %d", len(e.ciphertext), size)
 	}
 }

@@ -28,8 +28,16 @@ import (
 // MaxInput is the largest input that is explained, in bytes.
 const MaxInput = 8 << 20
 
-// maxItems is how many objects of one input are explained.
-const maxItems = 32
+// Bounds of what is explained, so that a hostile input costs no more than a
+// second or two: objects of an input, certificates of an object, SignerInfos,
+// findings, and issuers that are tried for one signature.
+const (
+	maxItems        = 32
+	maxCertificates = 64
+	maxSigners      = 4
+	maxFindings     = 200
+	maxTries        = 8
+)
 
 // Options are what the caller knows beside the input.
 type Options struct {
@@ -187,6 +195,7 @@ func Explain(input []byte, o Options) Document {
 	}
 	found := detect(input)
 	d.Input.Detected = found.steps
+	ber := false
 	for i, object := range found.objects {
 		if i == maxItems {
 			break
@@ -195,6 +204,10 @@ func Explain(input []byte, o Options) Document {
 		x.know(o.Certificates)
 		x.object(object)
 		d.Items = append(d.Items, *x.item)
+		ber = ber || x.ber
+	}
+	if last := len(found.steps) - 1; found.steps[last] == stepDER && ber {
+		found.steps[last] = "BER"
 	}
 	clean(&d)
 	return d
@@ -216,6 +229,8 @@ type explainer struct {
 	left  *int          // elements that may still be read
 	keyOf *cert         // the certificate that signed the message
 	kind  *messageFacts // of the SCEP message around, or nil
+	short *Field        // its summary
+	ber   bool          // the item is written in BER that is not DER
 }
 
 func (x *explainer) is(kind Kind, format string, args ...any) {
@@ -256,10 +271,8 @@ func (f *Field) anew() *Field {
 
 func (x *explainer) find(level Level, who, rule, where, format string, args ...any) {
 	found := Finding{level, who, rule, where, fmt.Sprintf(format, args...)}
-	for _, f := range x.item.Findings {
-		if f == found {
-			return
-		}
+	if len(x.item.Findings) == maxFindings || slices.Contains(x.item.Findings, found) {
+		return
 	}
 	x.item.Findings = append(x.item.Findings, found)
 }

@@ -12,6 +12,9 @@ import (
 	"understudy.example/understudy/scep"
 )
 
+// stepDER is the last step of most detections.
+const stepDER = "DER"
+
 // An object is a piece of the input that stands alone.
 type object struct {
 	data []byte
@@ -27,17 +30,17 @@ type detection struct {
 // detect finds the bytes in an input, from the outside in.
 func detect(input []byte) detection {
 	if looksBinary(input) {
-		return detection{[]string{"DER or BER"}, []object{{data: input}}}
+		return detection{[]string{stepDER}, []object{{data: input}}}
 	}
 	text := strings.TrimPrefix(string(input), "\ufeff")
 	if strings.Contains(text, "-----BEGIN ") {
 		if objects := pemObjects([]byte(text)); len(objects) > 0 {
-			return detection{[]string{"PEM", "DER or BER"}, objects}
+			return detection{[]string{"PEM", stepDER}, objects}
 		}
 	}
 	if value, found := queryMessage(text); found {
 		if data, err := scep.DecodeGET(value); err == nil && looksBinary(data) {
-			return detection{[]string{"GET query", "base64", "DER or BER"}, []object{{data: data}}}
+			return detection{[]string{"GET query", "base64", stepDER}, []object{{data: data}}}
 		}
 	}
 	compact := strings.Map(func(c rune) rune {
@@ -47,10 +50,10 @@ func detect(input []byte) detection {
 		return c
 	}, text)
 	if data, err := hex.DecodeString(strings.ReplaceAll(compact, ":", "")); err == nil && looksBinary(data) {
-		return detection{[]string{"hex", "DER or BER"}, []object{{data: data}}}
+		return detection{[]string{"hex", stepDER}, []object{{data: data}}}
 	}
 	if data, how := fromBase64(text, compact); looksBinary(data) {
-		return detection{[]string{how, "DER or BER"}, []object{{data: data}}}
+		return detection{[]string{how, stepDER}, []object{{data: data}}}
 	}
 	if utf8.ValidString(text) && text != "" {
 		return detection{[]string{"text"}, []object{{data: input, text: true}}}

@@ -86,7 +86,7 @@ func ReadCertificates(file []byte) ([]*x509.Certificate, error) {
 func bundled(n *node) []*node {
 	var all []*node
 	data := n.kid(1).kid(0)
-	for i := range data.childCount() {
+	for i := range data.childCount() { // version, digests, content, certificates
 		if field := data.kid(i); field.is(context0 | constructed) {
 			for j := range field.kids {
 				all = append(all, &field.kids[j])

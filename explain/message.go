@@ -71,14 +71,20 @@ func (x *explainer) message(s *signed) {
 	summary := &Field{}
 	x.item.Fields = append(x.item.Fields, summary)
 	x.showSigned(s, facts)
-	if facts.messageType == "3" {
+	switch {
+	case s.signers.childCount() == 0: // without attributes nobody knows which way it goes
+		x.is(Request, "SCEP message without its end, so that its type is not known")
+	case facts.messageType == "3":
 		x.is(Reply, "SCEP reply: CertRep, %s", nameIn(statuses, facts.status))
-	} else {
+	default:
 		x.is(Request, "SCEP request: %s", nameIn(messageTypes, facts.messageType))
 	}
 	*summary = *x.summary(facts)
-	x.judgeAttributes(facts)
-	x.judgeSigner(s, facts)
+	x.short = summary
+	if s.signers.childCount() > 0 {
+		x.judgeAttributes(facts)
+		x.judgeSigner(s, facts)
+	}
 	var e *envelope
 	if content := s.content.octets(); len(content) > 0 {
 		e = x.inner(content)
@@ -139,6 +145,9 @@ func nameIn(table map[string][2]string, value string) string {
 // summary is what people look for first.
 func (x *explainer) summary(facts *messageFacts) *Field {
 	f := &Field{Name: "in short"}
+	if facts.seen == nil {
+		return f.note("the attributes that say what it is are missing")
+	}
 	kind := f.add("messageType", facts.messageType+" "+nameIn(messageTypes, facts.messageType))
 	if entry, known := messageTypes[facts.messageType]; known {
 		kind.note("%s", entry[1])

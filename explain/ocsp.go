@@ -99,14 +99,14 @@ func (x *explainer) basicResponse(n *node) {
 	signature := outer.take(tagBitString, "signature")
 	var inside []*cert
 	certificates := outer.maybe(context0 | constructed)
-	for i := range certificates.kid(0).childCount() {
+	for i := range min(certificates.kid(0).childCount(), maxCertificates) {
 		c := newCert(certificates.kid(0).kid(i))
 		inside = append(inside, c)
 		x.remember(c)
 	}
 	outer.done()
 	byName, byKey := x.responseData(data)
-	for i := range certificates.kid(0).childCount() {
+	for i := range min(certificates.kid(0).childCount(), maxCertificates) {
 		x.certificate(certificates.kid(0).kid(i), x.add(fmt.Sprintf("certificate %d", i+1), ""), true)
 	}
 	if signature == nil {

@@ -39,11 +39,13 @@ func (x *explainer) contentInfo(n *node) {
 func (x *explainer) signedData(n *node) {
 	s := x.readSigned(n)
 	switch {
-	case s.signers == nil || len(s.signers.kids) == 0:
+	case s.signers.childCount() == 0 && isContent(s.content, oidEnvelopedData):
+		x.message(s)
+	case s.signers.childCount() == 0:
 		x.bundleItem(s)
 	case hasSCEPAttributes(s):
 		x.message(s)
-	case s.content != nil && isBundle(s.content.octets()):
+	case isContent(s.content, oidSignedData):
 		x.nextCA(s)
 	default:
 		x.is(SignedData, "SignedData of type %s that is no SCEP message", nameOf(s.contentType))
@@ -82,10 +84,12 @@ func (x *explainer) showSigned(s *signed, facts *messageFacts) []attribute {
 	x.item.Fields = append(x.item.Fields, root)
 	root.digests(s.digests)
 	x.encapsulated(s, facts)
+	shown := map[string]*Field{}
 	if s.certificates != nil {
 		list := root.add("certificates", fmt.Sprint(len(s.certificates.kids)))
-		for i := range s.certificates.kids {
-			x.certificate(&s.certificates.kids[i], list.add(fmt.Sprintf("certificate %d", i+1), ""), false)
+		for i := range min(len(s.certificates.kids), maxCertificates) {
+			f := list.add(fmt.Sprintf("certificate %d", i+1), "")
+			shown[string(x.certificate(&s.certificates.kids[i], f, false).der)] = f
 		}
 	} else {
 		root.add("certificates", "absent")
@@ -97,11 +101,14 @@ func (x *explainer) showSigned(s *signed, facts *messageFacts) []attribute {
 		x.find(Objection, "every server and client", "RFC 8894 §3.2", "signerInfos", "there are %d SignerInfos, not one", n)
 	}
 	var attributes []attribute
-	for i := range s.signers.kids {
+	for i := range min(len(s.signers.kids), maxSigners) {
 		f := root.add("signerInfo", "")
 		if a := x.signerInfo(&s.signers.kids[i], f, s, facts); i == 0 {
 			attributes = a
 		}
+	}
+	if c := facts.signer; c != nil && shown[string(c.der)] != nil {
+		shown[string(c.der)].Name = "signer's certificate"
 	}
 	return attributes
 }

@@ -4,8 +4,8 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"time"
 
+	"understudy.example/understudy/clock"
 	"understudy.example/understudy/cmd/understudy/internal/output"
 	"understudy.example/understudy/explain"
 )
@@ -78,7 +78,7 @@ func (c *decodeCmd) print(a *app, value any, text string, objected, known bool) 
 }
 
 func (c *decodeCmd) options() (explain.Options, error) {
-	o := explain.Options{Now: time.Now(), ShowChallenge: c.ShowChallenge}
+	o := explain.Options{Now: clock.System{}.Now(), ShowChallenge: c.ShowChallenge}
 	for _, name := range c.Key {
 		if err := addFrom(&o.Keys, name, explain.ReadKeys); err != nil {
 			return o, usagef("--key %s: %w", name, err)
