@@ -26,10 +26,9 @@ func (x *explainer) csr(n *node, f *Field) crypto.PublicKey {
 	tbs := outer.take(tagSequence, "certificationRequestInfo")
 	info := x.list("CertificationRequestInfo", tbs)
 	if version := info.take(tagInteger, "version"); version != nil {
-		v := integer(version)
-		f.add("version", fmt.Sprintf("%d", v))
-		if v.Sign() != 0 {
-			x.find(Objection, strict, "RFC 2986 §4.1", where, "version is %d, not 0", v)
+		f.add("version", decimal(version))
+		if integer(version).Sign() != 0 {
+			x.find(Objection, strict, "RFC 2986 §4.1", where, "version is %s, not 0", decimal(version))
 		}
 	}
 	subject := info.take(tagSequence, "subject")

@@ -3,6 +3,7 @@ package explain
 import (
 	"crypto/x509"
 	"fmt"
+	"math/big"
 	"net/netip"
 	"strings"
 )
@@ -107,7 +108,7 @@ func (x *explainer) extension(f *Field, e anExtension, n *node, where string) {
 			f.Value = "cA TRUE"
 		}
 		if length := n.kid(len(n.kids) - 1); length.is(tagInteger) {
-			f.Value += ", pathLen " + integer(length).String()
+			f.Value += ", pathLen " + decimal(length)
 		}
 	case oidSubjectKeyID:
 		f.Value = octets(n.octets())
@@ -161,7 +162,7 @@ func (x *explainer) purposes(f *Field, n *node) {
 func (x *explainer) marker(f *Field, e anExtension, n *node, where string) {
 	f.Value = value(n)
 	f.note("Okta finds the Device Access certificate of a device by it")
-	if !n.is(tagInteger) || integer(n).Int64() != 1 {
+	if !n.is(tagInteger) || integer(n).Cmp(big.NewInt(1)) != 0 {
 		x.find(Objection, "Okta Device Access", "okta-help, custom CA", where, "the value of the marker is not INTEGER 1")
 	}
 	if e.critical {

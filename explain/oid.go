@@ -129,7 +129,7 @@ var names = map[string]string{
 
 // oidOf returns an object identifier in dots, or "".
 func oidOf(n *node) string {
-	if !n.is(tagOID) {
+	if !n.is(tagOID) || len(n.body) > maxOID {
 		return ""
 	}
 	var oid x509.OID // has no limit to its numbers

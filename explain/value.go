@@ -13,6 +13,13 @@ import (
 	"understudy.example/understudy/device"
 )
 
+// maxName is the longest Name that is written out, in octets of DER, and maxOID
+// the longest object identifier: numbers without bounds take long to write.
+const (
+	maxName = 16 << 10
+	maxOID  = 64
+)
+
 // maxHex is how many octets are shown in hex; of more, the number is enough.
 const maxHex = 32
 
@@ -58,7 +65,7 @@ func value(n *node) string {
 	case tagOID:
 		return nameOf(oidOf(n))
 	case tagInteger, tagEnumerated:
-		return integer(n).String()
+		return decimal(n)
 	case tagBoolean:
 		return strings.ToUpper(fmt.Sprint(len(n.body) == 1 && n.body[0] != 0))
 	case tagNull:
@@ -73,6 +80,14 @@ func value(n *node) string {
 	default:
 		return octets(n.octets())
 	}
+}
+
+// decimal shows a small INTEGER; to write a long one in decimal takes long.
+func decimal(n *node) string {
+	if n != nil && len(n.body) > 16 {
+		return octets(n.body)
+	}
+	return integer(n).String()
 }
 
 // octets shows bytes: all of a few, the number of many.
@@ -132,7 +147,11 @@ func name(n *node) string {
 	if len(n.kids) == 0 && n.is(tagSequence) {
 		return "empty"
 	}
-	return device.FormatName(n.der())
+	der := n.der()
+	if len(der) > maxName {
+		return fmt.Sprintf("a name of %d octets", len(der))
+	}
+	return device.FormatName(der)
 }
 
 // device adds what a subject says about a device.
@@ -140,7 +159,11 @@ func (f *Field) device(subject *node) {
 	if subject == nil {
 		return
 	}
-	n, err := device.FromSubject(subject.der())
+	der := subject.der()
+	if len(der) > maxName {
+		return
+	}
+	n, err := device.FromSubject(der)
 	if err != nil || strings.HasPrefix(n.Key, "subject:") {
 		f.add("device", "not recognised").note("the subject has none of the forms that MDMs write; it is no fault")
 		return
