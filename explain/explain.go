@@ -203,6 +203,9 @@ func Explain(input []byte, o Options) Document {
 		x := &explainer{o: o, left: &left, item: newItem(object.data)}
 		x.know(o.Certificates)
 		x.object(object)
+		if found.contentType != "" {
+			x.judgeType(found.contentType)
+		}
 		d.Items = append(d.Items, *x.item)
 		ber = ber || x.ber
 	}

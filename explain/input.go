@@ -23,24 +23,53 @@ type object struct {
 
 // A detection is what an input was taken for.
 type detection struct {
-	steps   []string
-	objects []object
+	steps       []string
+	objects     []object
+	contentType string // of an HTTP response, or ""
 }
 
 // detect finds the bytes in an input, from the outside in.
 func detect(input []byte) detection {
+	contentType, body, isHTTP := response(input)
+	if !isHTTP {
+		steps, objects := decode(input)
+		return detection{steps: steps, objects: objects}
+	}
+	steps, objects := decode(body)
+	return detection{append([]string{"HTTP response"}, steps...), objects, contentType}
+}
+
+// response takes apart an HTTP response as "curl -i" shows it.
+func response(input []byte) (contentType string, body []byte, ok bool) {
+	if !bytes.HasPrefix(input, []byte("HTTP/")) {
+		return "", nil, false
+	}
+	header, body, ok := bytes.Cut(input, []byte("\r\n\r\n"))
+	if !ok || bytes.IndexByte(header, 0) >= 0 {
+		header, body, ok = bytes.Cut(input, []byte("\n\n"))
+	}
+	for line := range strings.Lines(string(header)) {
+		if field, value, _ := strings.Cut(line, ":"); strings.EqualFold(strings.TrimSpace(field), "Content-Type") {
+			contentType = strings.TrimSpace(value)
+		}
+	}
+	return contentType, body, ok
+}
+
+// decode undoes the encodings around bytes and names them.
+func decode(input []byte) (steps []string, objects []object) {
 	if looksBinary(input) {
-		return detection{[]string{stepDER}, []object{{data: input}}}
+		return []string{stepDER}, []object{{data: input}}
 	}
 	text := strings.TrimPrefix(string(input), "\ufeff")
 	if strings.Contains(text, "-----BEGIN ") {
 		if objects := pemObjects([]byte(text)); len(objects) > 0 {
-			return detection{[]string{"PEM", stepDER}, objects}
+			return []string{"PEM", stepDER}, objects
 		}
 	}
 	if value, found := queryMessage(text); found {
 		if data, err := scep.DecodeGET(value); err == nil && looksBinary(data) {
-			return detection{[]string{"GET query", "base64", stepDER}, []object{{data: data}}}
+			return []string{"GET query", "base64", stepDER}, []object{{data: data}}
 		}
 	}
 	compact := strings.Map(func(c rune) rune {
@@ -50,15 +79,15 @@ func detect(input []byte) detection {
 		return c
 	}, text)
 	if data, err := hex.DecodeString(strings.ReplaceAll(compact, ":", "")); err == nil && looksBinary(data) {
-		return detection{[]string{"hex", stepDER}, []object{{data: data}}}
+		return []string{"hex", stepDER}, []object{{data: data}}
 	}
 	if data, how := fromBase64(text, compact); looksBinary(data) {
-		return detection{[]string{how, stepDER}, []object{{data: data}}}
+		return []string{how, stepDER}, []object{{data: data}}
 	}
 	if utf8.ValidString(text) && text != "" {
-		return detection{[]string{"text"}, []object{{data: input, text: true}}}
+		return []string{"text"}, []object{{data: input, text: true}}
 	}
-	return detection{[]string{"bytes of no known form"}, []object{{data: input}}}
+	return []string{"bytes of no known form"}, []object{{data: input}}
 }
 
 // looksBinary says that b begins like a SEQUENCE, and not like text: the
