@@ -30,6 +30,7 @@ var whoRuns = map[string]string{
 	enrolShown:      "TestFirstScreen",
 	jsonShown:       "TestOneLineOfJSON",
 	moduleShown:     "TestImport",
+	decodeShown:     "TestDecode",
 	"go test ./...": ".ci/run, which reads it out of README.md",
 	"go install github.com/micromdm/scep/v2/cmd/scepclient@": "test/clients, which has the client",
 }
@@ -39,6 +40,7 @@ const (
 	enrolShown  = "export UNDERSTUDY_CHALLENGE="
 	jsonShown   = "UNDERSTUDY_STATIC_SECRET="
 	moduleShown = "go mod edit -require"
+	decodeShown = "understudy decode "
 )
 
 // TestEveryBlockIsRun fails on a block of commands that no test runs.
