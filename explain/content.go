@@ -1,7 +1,6 @@
 package explain
 
 import (
-	"crypto/rsa"
 	"crypto/x509"
 	"fmt"
 	"slices"
@@ -15,6 +14,7 @@ func (x *explainer) content(plain []byte) {
 		x.breakOff("the content of the envelope", f.offset, "%s", f.why)
 	}
 	if n == nil {
+		x.noContent(plain)
 		return
 	}
 	if len(rest) > 0 {
@@ -41,9 +41,15 @@ func (x *explainer) content(plain []byte) {
 	case kind == Certificate:
 		x.certificate(n, x.add("messageData", "Certificate"), true)
 	default:
-		x.add("messageData", fmt.Sprintf("%d octets of no kind that is known here", len(plain)))
-		x.find(Wrong, "everybody", "RFC 8894 §3.3", "messageData", "it is nothing that SCEP puts into an envelope")
+		x.noContent(plain)
 	}
+}
+
+// noContent explains what should not be in an envelope. It may be a CSR that
+// is damaged, so nothing of it is shown.
+func (x *explainer) noContent(plain []byte) {
+	x.add("messageData", fmt.Sprintf("%s of no kind that is known here", plural(len(plain), "octet")))
+	x.find(Wrong, "everybody", "RFC 8894 §3.3", "messageData", "it is nothing that SCEP puts into an envelope")
 }
 
 // wantContent compares what is in the envelope with the message type.
@@ -150,12 +156,12 @@ func (x *explainer) judgeIssued(s *signed) {
 	if first.isCA {
 		x.find(Objection, "Apple", "error 22008, mismatching public keys", where, "the first certificate is a CA's, which Apple takes for the device's")
 	}
-	if !slices.ContainsFunc(x.rsaKeys(), func(k *rsa.PrivateKey) bool { return first.hasKey(k.Public()) }) {
+	if !first.hasKey(x.opener) {
 		x.find(Remark, "Apple", "error 22008, mismatching public keys", where,
 			"the first certificate does not carry the key that opened the envelope: right after a renewal or a GetCert, wrong after an enrolment")
 		return
 	}
-	s.root.note("certificate 1 carries the key that was given")
+	s.root.note("certificate 1 carries the key that opened the envelope")
 }
 
 // judgeCAs objects to a bundle as an answer to GetCACert.

@@ -239,24 +239,26 @@ func (x *explainer) opened(e *envelope, kind Kind) {
 		}
 		return
 	}
-	plain, err := e.open(x.o.Keys)
+	plain, by, err := e.open(x.o.Keys)
 	if err != nil {
 		line.Value = "no"
 		line.note("%v", err)
 		x.find(Wrong, "whoever has only these keys", "RFC 8894 §3.2.2", "pkcsPKIEnvelope", "it cannot be opened: %v", err)
 		return
 	}
+	x.opener = by
 	line.Value = "yes"
 	line.note("%d octets", len(plain))
 	x.content(plain)
 }
 
-// open decrypts the content with the first key that fits. Who has the key and
+// open decrypts the content with the first key that fits, and returns its
+// public half too. Who has the key and
 // the message may know at which step it failed: this is no server.
-func (e *envelope) open(keys []crypto.PrivateKey) ([]byte, error) {
+func (e *envelope) open(keys []crypto.PrivateKey) (plain []byte, by crypto.PublicKey, err error) {
 	spec, known := ciphers[e.cipher]
 	if !known {
-		return nil, fmt.Errorf("%s is not read here", nameOf(e.cipher))
+		return nil, nil, fmt.Errorf("%s is not read here", nameOf(e.cipher))
 	}
 	failed := errors.New("no recipient has a key that could be opened")
 	for _, r := range e.recipients {
@@ -278,12 +280,13 @@ func (e *envelope) open(keys []crypto.PrivateKey) ([]byte, error) {
 			}
 			block, err := spec.new(secret)
 			if err != nil {
-				return nil, errors.New("the content key is none of this cipher")
+				return nil, nil, errors.New("the content key is none of this cipher")
 			}
-			return decrypt(block, e.iv, e.ciphertext)
+			plain, err = decrypt(block, e.iv, e.ciphertext)
+			return plain, private.Public(), err
 		}
 	}
-	return nil, failed
+	return nil, nil, failed
 }
 
 func decrypt(block cipher.Block, iv, ciphertext []byte) ([]byte, error) {

@@ -226,14 +226,15 @@ func newItem(data []byte) *Item {
 
 // An explainer explains one item.
 type explainer struct {
-	o     Options
-	item  *Item
-	known []*cert       // given, and seen in the item
-	left  *int          // elements that may still be read
-	keyOf *cert         // the certificate that signed the message
-	kind  *messageFacts // of the SCEP message around, or nil
-	short *Field        // its summary
-	ber   bool          // the item is written in BER that is not DER
+	o      Options
+	item   *Item
+	known  []*cert          // given, and seen in the item
+	left   *int             // elements that may still be read
+	keyOf  *cert            // the certificate that signed the message
+	kind   *messageFacts    // of the SCEP message around, or nil
+	short  *Field           // its summary
+	opener crypto.PublicKey // whose private half opened the envelope, or nil
+	ber    bool             // the item is written in BER that is not DER
 }
 
 func (x *explainer) is(kind Kind, format string, args ...any) {
