@@ -240,16 +240,12 @@ func TestDamageTellsNoChallenge(t *testing.T) {
 	}
 	const secret = "under_score-Challenge"
 	for i := range der {
-		for _, flip := range []byte{0x01, 0x20} {
-			odd := bytes.Clone(der)
-			odd[i] ^= flip
-			got := explain.Explain(odd, explain.Options{Now: now})
+		odd := bytes.Clone(der)
+		odd[i] ^= 1 << (i % 8)
+		for _, input := range [][]byte{odd, der[:i]} {
+			got := explain.Explain(input, explain.Options{Now: now})
 			if text := got.Text() + string(encode(t, got)); strings.Contains(text, secret) {
-				t.Fatalf("byte %d ^ %#x:\n%s", i, flip, text)
-			}
-			cut := explain.Explain(der[:i], explain.Options{Now: now})
-			if strings.Contains(cut.Text(), secret) {
-				t.Fatalf("cut at %d:\n%s", i, cut.Text())
+				t.Fatalf("byte %d:\n%s", i, text)
 			}
 		}
 	}
@@ -258,8 +254,9 @@ func TestDamageTellsNoChallenge(t *testing.T) {
 // A message that is cut anywhere is explained as far as it goes.
 func TestCut(t *testing.T) {
 	whole := sample(t, "request-pkcsreq.der")
-	for n := 2; n < len(whole); n += 7 {
-		d := explain.Explain(whole[:n], options(t))
+	o := explain.Options{Now: now} // without keys, which cost time
+	for n := 2; n < len(whole); n += 13 {
+		d := explain.Explain(whole[:n], o)
 		if len(d.Items) != 1 || d.Items[0].Break == nil {
 			t.Fatalf("cut at %d: nothing breaks off: %s", n, d.Text())
 		}
