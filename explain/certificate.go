@@ -120,7 +120,7 @@ func (x *explainer) certificate(n *node, f *Field, whole bool) *cert {
 	f.add("version", fmt.Sprint(version))
 	number := tbs.take(tagInteger, "serialNumber")
 	f.add("serialNumber", serial(number)).anew()
-	x.judgeSerial(number, where)
+	x.judgeSerial(number, c, where)
 	algorithm := tbs.take(tagSequence, "signature")
 	issuer := tbs.take(tagSequence, "issuer")
 	f.add("issuer", name(issuer))
@@ -164,14 +164,19 @@ func (x *explainer) remember(c *cert) {
 	x.known = append(x.known, c)
 }
 
-func (x *explainer) judgeSerial(n *node, where string) {
+func (x *explainer) judgeSerial(n *node, c *cert, where string) {
 	if n == nil {
 		return
 	}
-	if i := integer(n); i.Sign() <= 0 {
-		x.find(Objection, strict, "RFC 5280 §4.1.2.2", where, "the certificate serial is not positive")
-	} else if len(n.body) > 20 {
-		x.find(Objection, strict, "RFC 5280 §4.1.2.2", where, "the certificate serial has %d octets, more than 20", len(n.body))
+	const rule = "RFC 5280 §4.1.2.2"
+	switch {
+	case integer(n).Sign() <= 0:
+		x.find(Objection, strict, rule, where, "the certificate serial is not positive")
+	case len(n.body) <= 20:
+	case c.selfIssued() && !c.isCA:
+		x.find(Remark, strict, rule, where, "the certificate serial has %d octets, more than 20, as strongSwan and certmonger give to the signer of a request", len(n.body))
+	default:
+		x.find(Objection, strict, rule, where, "the certificate serial has %d octets, more than 20", len(n.body))
 	}
 }
 

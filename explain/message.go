@@ -328,8 +328,8 @@ func (x *explainer) judgeSigner(s *signed, facts *messageFacts) {
 	if c.usage != 0 && c.usage&x509.KeyUsageDigitalSignature == 0 {
 		x.find(Objection, strict, "RFC 8894 §2.1.2", "signer", "the certificate that signed the reply has no digitalSignature")
 	}
-	given := slices.ContainsFunc(x.known, func(k *cert) bool { return k.given })
-	if given && !slices.ContainsFunc(x.known, func(k *cert) bool { return k.given && bytes.Equal(k.der, c.der) }) {
+	answered := slices.ContainsFunc(x.known, func(k *cert) bool { return k.given && k.usage&raUsage == raUsage })
+	if answered && !slices.ContainsFunc(x.known, func(k *cert) bool { return k.given && bytes.Equal(k.der, c.der) }) {
 		x.find(Objection, "Apple", "compared with CFEqual", "signer",
 			"the signer is none of the certificates that were given; Apple accepts only the very certificate that it chose from GetCACert")
 	}

@@ -272,6 +272,12 @@ func TestCertificateRules(t *testing.T) {
 			}
 		})
 	}
+	// x509.CreateCertificate makes none of 21 octets; clients do.
+	for name, level := range map[string]explain.Level{"request-strongswan.der": explain.Remark, "request-certmonger.url": explain.Remark} {
+		if d := explain.Explain(sample(t, name), options(t)); d.Strict() || !finding(d, level, "strict", "more than 20") {
+			t.Error(d.Text())
+		}
+	}
 	good := w.certificate("C02XL0GTJGH5", w.issuer, leafTemplate, w.client)
 	o := options(t)
 	o.Certificates = []*x509.Certificate{w.issuer}
