@@ -88,6 +88,7 @@ func newCert(n *node) *cert {
 // certificateItem explains an item that is a certificate.
 func (x *explainer) certificateItem(n *node) {
 	c := newCert(n)
+	x.only = c
 	x.is(Certificate, "certificate of %s", name(n.kid(0).kid(subjectAt(n))))
 	root := &Field{}
 	x.certificate(n, root, true)

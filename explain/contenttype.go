@@ -24,6 +24,9 @@ func (x *explainer) judgeType(got string) {
 	if x.item.Kind == Certificate || x.item.Kind == CertsOnly {
 		who, rule = "Apple", "error 22004"
 	}
+	if c := x.only; x.item.Kind == Certificate && media == want && c != nil && c.usage != 0 && c.usage&raUsage != raUsage {
+		x.find(Objection, "every client", "RFC 8894 §2.1.2", "keyUsage", "the only certificate of a SCEP server needs digitalSignature and keyEncipherment")
+	}
 	switch {
 	case want == "" || x.item.Kind == Capabilities && media == want:
 	case media != want:

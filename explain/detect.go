@@ -68,7 +68,7 @@ func (x *explainer) structure(n *node) {
 }
 
 // shape tells what a SEQUENCE may be, by the types of its first elements.
-// SignedData stands for every ContentInfo.
+// SignedData stands for every ContentInfo, also one of another type.
 func shape(n *node) Kind {
 	first, second, third := n.kid(0), n.kid(1), n.kid(2)
 	switch {

@@ -231,6 +231,7 @@ type explainer struct {
 	known  []*cert          // given, and seen in the item
 	left   *int             // elements that may still be read
 	keyOf  *cert            // the certificate that signed the message
+	only   *cert            // the item, if it is a certificate
 	kind   *messageFacts    // of the SCEP message around, or nil
 	short  *Field           // its summary
 	opener crypto.PublicKey // whose private half opened the envelope, or nil

@@ -358,4 +358,8 @@ func TestHTTPResponse(t *testing.T) {
 			t.Errorf("%s: %s", contentType, d.Text())
 		}
 	}
+	input := "HTTP/1.1 200 OK\r\nContent-Type: application/x-x509-ca-cert\r\n\r\n" + string(unpem(t, sample(t, "leaf.pem")))
+	if d := explain.Explain([]byte(input), options(t)); !finding(d, explain.Objection, "every client", "the only certificate") {
+		t.Error(d.Text())
+	}
 }

@@ -183,7 +183,7 @@ func generalName(n *node) (kind, text string) {
 		return "name", "absent"
 	}
 	switch n.tag &^ constructed {
-	case context0 | 0:
+	case context0:
 		oid := oidOf(n.kid(0))
 		return "otherName " + nameOf(oid), value(n.kid(1).kid(0))
 	case context0 | 1:
