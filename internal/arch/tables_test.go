@@ -34,6 +34,9 @@ var arrows = map[string][]string{
 	"enroll":        {"ca", "challenge", "clock", "configuration", "depot", "device", "devicelist", "refusal", "scep"},
 	"server":        {"ca", "challenge", "clock", "configuration", "depot", "device", "devicelist", "enroll", "ocsp", "refusal", "revocation", "scep"},
 
+	// What explains the wire to people.
+	"explain": {"device", "scep"},
+
 	// What puts servers to the test, ours or another.
 	"load":        {"scep/client"},
 	"conformance": {"scep/client", "scep/client/craft"},
