@@ -43,20 +43,92 @@ func unseal(b []byte) ([]byte, error) {
 	return body[1:], nil
 }
 
-// encode returns the record that holds the fields.
-func encode(fields []field) []byte {
-	b := append(make([]byte, 0, 768), recordVersion)
-	var scratch [512]byte
+// encode returns the record that holds the fields, and those that are not in
+// their list.
+func encode(fields []field, more ...field) []byte {
+	const versionAndSum = 1 + 4
+	b := append(make([]byte, 0, versionAndSum+room(fields)+room(more)), recordVersion)
 	for _, f := range fields {
-		v := encodeValue(scratch[:0], f.value)
-		if len(v) == 0 {
-			continue
-		}
-		b = binary.AppendUvarint(b, f.tag)
-		b = binary.AppendUvarint(b, uint64(len(v)))
-		b = append(b, v...)
+		b = appendField(b, f)
+	}
+	for _, f := range more {
+		b = appendField(b, f)
 	}
 	return seal(b)
+}
+
+// appendField appends a field, and nothing for a zero one.
+func appendField(b []byte, f field) []byte {
+	switch v := f.value.(type) { // their length is known, so they need no copy
+	case *string:
+		if *v != "" {
+			b = binary.AppendUvarint(binary.AppendUvarint(b, f.tag), uint64(len(*v)))
+			b = append(b, *v...)
+		}
+		return b
+	case *[]byte:
+		if len(*v) > 0 {
+			b = binary.AppendUvarint(binary.AppendUvarint(b, f.tag), uint64(len(*v)))
+			b = append(b, *v...)
+		}
+		return b
+	}
+	var scratch [512]byte
+	v := encodeValue(scratch[:0], f.value)
+	if len(v) == 0 {
+		return b
+	}
+	b = binary.AppendUvarint(binary.AppendUvarint(b, f.tag), uint64(len(v)))
+	return append(b, v...)
+}
+
+// room is about what the fields take in a record, bytes. Too little costs a
+// copy, nothing else.
+func room(fields []field) (size int) {
+	for _, f := range fields {
+		if isZero(f.value) {
+			continue
+		}
+		switch v := f.value.(type) {
+		case *string:
+			size += len(*v)
+		case *[]byte:
+			size += len(*v)
+		case *[32]byte:
+			size += len(v)
+		default:
+			size += 12
+		}
+		size += 4 // tag and length
+	}
+	return size
+}
+
+// isZero says whether v points to a value that records leave out.
+func isZero(v any) bool {
+	switch v := v.(type) {
+	case *string:
+		return *v == ""
+	case *[]byte:
+		return len(*v) == 0
+	case *[32]byte:
+		return *v == [32]byte{}
+	case *time.Time:
+		return v.IsZero()
+	case *time.Duration:
+		return *v == 0
+	case *int:
+		return *v == 0
+	case *uint64:
+		return *v == 0
+	case *bool:
+		return !*v
+	case *[]string:
+		return len(*v) == 0
+	case *[]int:
+		return len(*v) == 0
+	}
+	return true
 }
 
 // decode reads a record into the fields, copying everything.

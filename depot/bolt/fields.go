@@ -17,8 +17,10 @@ type field struct {
 const tagSequence = 200
 
 func withSequence(fields []field, sequence *uint64) []field {
-	return append(fields, field{tagSequence, "sequence", sequence})
+	return append(fields, sequenceField(sequence))
 }
+
+func sequenceField(sequence *uint64) field { return field{tagSequence, "sequence", sequence} }
 
 func identityFields(i *depot.Identity) []field {
 	return []field{
