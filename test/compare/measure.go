@@ -31,6 +31,7 @@ type cell struct {
 	P50, P99    time.Duration
 	Peak, Anon  int64 // bytes
 	Start       time.Duration
+	Caps, Cert  time.Duration // CPU of a GetCACaps and a GetCACert; 0: not asked for
 	Failed      string
 }
 
@@ -77,6 +78,13 @@ func (h *house) fill(ctx context.Context, w task, c *cell) error {
 	reference, err := h.reference(ctx)
 	if err != nil {
 		return err
+	}
+	if w.stored == 0 && w.concurrency == h.plan.concurrency[0] { // before the load, after which ours audits keys
+		err = h.answers(ctx, p, c)
+	}
+	if err != nil {
+		_, referenceErr := reference()
+		return errors.Join(err, referenceErr)
 	}
 	report, err := h.load(ctx, w, p)
 	r, referenceErr := reference()

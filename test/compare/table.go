@@ -29,7 +29,7 @@ func write(p plan, h *house, cells []cell, missing int) error {
 	if !ok || !ok2 {
 		return fmt.Errorf("%s has no lines %s and %s", p.document, beginMark, endMark)
 	}
-	tables := summary(p, missing) + costTable(h, p, cells) + growthTable(h, p, cells)
+	tables := summary(p, missing) + costTable(h, p, cells) + answerTable(h, cells) + growthTable(h, p, cells)
 	fmt.Print(tables)
 	return os.WriteFile(p.document, []byte(before+beginMark+"\n"+tables+endMark+after), 0o644)
 }
@@ -73,6 +73,26 @@ func costTable(h *house, p plan, cells []cell) string {
 		fmt.Fprintf(&b, " %.0f MiB | %.0f MiB | %.0f ms |\n", middle(values(mine, func(c cell) float64 { return float64(c.Peak) / (1 << 20) }), 2),
 			middle(values(mine, func(c cell) float64 { return float64(c.Anon) / (1 << 20) }), 2),
 			middle(values(mine, func(c cell) float64 { return float64(c.Start.Milliseconds()) }), 2))
+	}
+	return b.String()
+}
+
+// answerTable compares the answers that never change.
+func answerTable(h *house, cells []cell) string {
+	var b strings.Builder
+	b.WriteString("\nAnswers that never change, CPU of the server over one kept connection:\n\n" +
+		"| Server | GetCACaps | GetCACert | GetCACert in R | GetCACert ÷ micromdm |\n|---|---|---|---|---|\n")
+	median := func(name string, value func(cell) float64) float64 {
+		return middle(values(of(cells, func(c cell) bool { return c.Server == name && c.Cert > 0 }), value), 2)
+	}
+	cert := func(c cell) float64 { return float64(c.Cert) / float64(time.Microsecond) }
+	inR := func(c cell) float64 { return float64(c.Cert) / float64(c.R) }
+	for _, s := range h.servers {
+		caps := median(s.name, func(c cell) float64 { return float64(c.Caps) / float64(time.Microsecond) })
+		if caps > 0 {
+			fmt.Fprintf(&b, "| %s | %.0f µs | %.0f µs | %.4f | %.2f |\n", s.name, caps, median(s.name, cert), median(s.name, inR),
+				median(s.name, inR)/median(nameMicromdm, inR))
+		}
 	}
 	return b.String()
 }
