@@ -26,7 +26,9 @@ type cli struct {
 	Conf    configCmd  `cmd:"" name:"config" help:"Configurations: one SCEP endpoint each."`
 	Cert    certCmd    `cmd:"" help:"Certificates that were issued."`
 	Device  deviceCmd  `cmd:"" help:"Devices that hold certificates."`
+	Request requestCmd `cmd:"" help:"Requests that wait for an operator."`
 	CA      caCmd      `cmd:"" name:"ca" help:"The authority's own certificates."`
+	CRL     crlCmd     `cmd:"" name:"crl" help:"Show or write what is revoked."`
 	Backup  backupCmd  `cmd:"" help:"Back up the data directory, while the server runs or not."`
 	Restore restoreCmd `cmd:"" help:"Make a data directory from a backup."`
 	Rebuild rebuildCmd `cmd:"" help:"Make the database anew from its ledger."`

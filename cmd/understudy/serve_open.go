@@ -12,6 +12,7 @@ import (
 	"net"
 	"net/url"
 	"os"
+	"slices"
 	"time"
 
 	"understudy.example/understudy/ca"
@@ -121,6 +122,8 @@ func (in *instance) openAuthority(ctx context.Context, p *plan, log *slog.Logger
 		IssuerKey: p.flags.IssuerKey,
 		Clock:     clock.System{},
 		Random:    rand.Reader,
+
+		Distribution: distribution(p.flags.BaseURL),
 	}
 	in.authority, err = ca.Open(in.dir.Authority(), options)
 	if errors.Is(err, ca.ErrNoAuthority) {
@@ -142,6 +145,20 @@ func (in *instance) openAuthority(ctx context.Context, p *plan, log *slog.Logger
 	return in.rotateRA(ctx, log)
 }
 
+// distribution is where certificates say that revocations are told. It is
+// nowhere unless somebody said by which URL others reach this server: the
+// address of a listener may be another one tomorrow.
+func distribution(baseURL string) ca.Distribution {
+	if baseURL == "" {
+		return ca.Distribution{}
+	}
+	return ca.Distribution{
+		CRL:    func(issuerSKI string) string { return server.CRLURL(baseURL, issuerSKI) },
+		OCSP:   func(string) string { return server.OCSPURL(baseURL) },
+		Issuer: func(issuerSKI string) string { return server.IssuerURL(baseURL, issuerSKI) },
+	}
+}
+
 // checkIssuer stops a start with the authority of another store: it would go
 // on issuing, and what it issued so far would chain to nothing.
 func (in *instance) checkIssuer(ctx context.Context) error {
@@ -149,7 +166,8 @@ func (in *instance) checkIssuer(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("read store: %w", err)
 	}
-	if len(latest.Items) == 0 || latest.Items[0].IssuerSHA256 == sha256.Sum256(in.authority.Issuer().Raw) {
+	issued := func(g ca.Generation) bool { return latest.Items[0].IssuerSHA256 == sha256.Sum256(g.Issuer.Raw) }
+	if len(latest.Items) == 0 || slices.ContainsFunc(in.authority.Generations(), issued) {
 		return nil
 	}
 	return fmt.Errorf("%s is not the authority that issued the certificates in the store: files of two data directories were mixed; put the right authority's directory back, or use another --data",

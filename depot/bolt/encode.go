@@ -5,7 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
+	"slices"
 	"time"
+
+	"understudy.example/understudy/depot"
 )
 
 // A record in the database is
@@ -48,13 +51,15 @@ func unseal(b []byte) ([]byte, error) {
 func encode(fields []field, more ...field) []byte {
 	const versionAndSum = 1 + 4
 	b := append(make([]byte, 0, versionAndSum+room(fields)+room(more)), recordVersion)
+	return seal(appendFields(appendFields(b, fields), more))
+}
+
+// appendFields appends the fields that are not zero.
+func appendFields(b []byte, fields []field) []byte {
 	for _, f := range fields {
 		b = appendField(b, f)
 	}
-	for _, f := range more {
-		b = appendField(b, f)
-	}
-	return seal(b)
+	return b
 }
 
 // appendField appends a field, and nothing for a zero one.
@@ -96,6 +101,8 @@ func room(fields []field) (size int) {
 			size += len(*v)
 		case *[32]byte:
 			size += len(v)
+		case []field:
+			size += room(v)
 		default:
 			size += 12
 		}
@@ -128,7 +135,7 @@ func isZero(v any) bool {
 	case *[]int:
 		return len(*v) == 0
 	}
-	return true
+	return len(encodeValue(nil, v)) == 0
 }
 
 // decode reads a record into the fields, copying everything.
@@ -137,6 +144,11 @@ func decode(b []byte, fields []field) error {
 	if err != nil {
 		return err
 	}
+	return decodeFields(b, fields)
+}
+
+// decodeFields reads what appendFields wrote.
+func decodeFields(b []byte, fields []field) error {
 	for next := 0; len(b) > 0; next++ {
 		tag, value, rest, err := splitField(b)
 		if err != nil {
@@ -210,6 +222,15 @@ func encodeValue(b []byte, v any) []byte {
 		for _, n := range *v {
 			b = binary.AppendVarint(b, int64(n))
 		}
+	case *[]depot.ListedDevice:
+		for _, d := range *v {
+			for _, s := range []string{d.DeviceSerial, d.UDID, d.UPN} {
+				b = binary.AppendUvarint(b, uint64(len(s)))
+				b = append(b, s...)
+			}
+		}
+	case []field:
+		return appendFields(b, v)
 	}
 	return b
 }
@@ -236,6 +257,14 @@ func normalize(v any) {
 		if len(*v) == 0 {
 			*v = nil
 		}
+	case []field:
+		normalizeAll(v)
+	}
+}
+
+func normalizeAll(fields []field) {
+	for _, f := range fields {
+		normalize(f.value)
 	}
 }
 
@@ -281,20 +310,37 @@ func decodeValue(v any, b []byte) error {
 	case *bool:
 		*v = true
 	case *[]string:
-		*v = nil
-		for len(b) > 0 {
-			s, rest, err := splitBytes(b)
-			if err != nil {
-				return err
-			}
-			*v, b = append(*v, string(s)), rest
-		}
+		list, err := decodeStrings(b)
+		*v = list
+		return err
 	case *[]int:
 		n, err := decodeInts(b, -1)
 		*v = n
 		return err
+	case *[]depot.ListedDevice:
+		list, err := decodeStrings(b)
+		if err != nil || len(list)%3 != 0 {
+			return errCut
+		}
+		*v = nil
+		for s := range slices.Chunk(list, 3) {
+			*v = append(*v, depot.ListedDevice{DeviceSerial: s[0], UDID: s[1], UPN: s[2]})
+		}
+	case []field:
+		return decodeFields(b, v)
 	}
 	return nil
+}
+
+func decodeStrings(b []byte) (list []string, err error) {
+	for len(b) > 0 {
+		s, rest, err := splitBytes(b)
+		if err != nil {
+			return nil, err
+		}
+		list, b = append(list, string(s)), rest
+	}
+	return list, nil
 }
 
 func decodeTime(v *time.Time, b []byte) error {

@@ -18,6 +18,7 @@ var arrows = map[string][]string{
 	"scep":              {"refusal", "scep/internal/cms"},
 	"scep/client":       {"clock", "scep", "scep/internal/cms"},
 	"scep/client/craft": {"scep/internal/cms"},
+	"ocsp":              {},
 
 	// What decides and what keeps.
 	"challenge":       {"depot", "refusal"},
@@ -27,9 +28,11 @@ var arrows = map[string][]string{
 	"backup":          {},
 
 	// What joins them.
+	"revocation":    {"ca", "clock", "depot", "ocsp"},
 	"configuration": {"ca", "challenge", "clock", "depot", "refusal", "scep"},
-	"enroll":        {"ca", "challenge", "clock", "configuration", "depot", "device", "refusal", "scep"},
-	"server":        {"ca", "challenge", "clock", "configuration", "depot", "device", "enroll", "refusal", "scep"},
+	"devicelist":    {"clock", "configuration", "depot"},
+	"enroll":        {"ca", "challenge", "clock", "configuration", "depot", "device", "devicelist", "refusal", "scep"},
+	"server":        {"ca", "challenge", "clock", "configuration", "depot", "device", "devicelist", "enroll", "ocsp", "refusal", "revocation", "scep"},
 
 	// What puts servers to the test, ours or another.
 	"load": {"scep/client"},
@@ -67,7 +70,7 @@ var homes = map[string][]string{
 	"go.mozilla.org/pkcs7":       {"scep/client"},
 
 	// DER and text.
-	"golang.org/x/crypto/cryptobyte": {"ca", "device", "scep", "scep/client", "scep/client/craft", "scep/internal/cms"},
+	"golang.org/x/crypto/cryptobyte": {"ca", "device", "ocsp", "scep", "scep/client", "scep/client/craft", "scep/internal/cms"},
 	"golang.org/x/text":              {"device"},
 
 	// Keys.

@@ -60,7 +60,9 @@ func (g generations) check(i depot.Identity) error {
 }
 
 // holds refuses a data directory whose authority is none that the ledger
-// knows. A directory without an authority is not for us to judge.
+// knows. Its first generation says so: the files of that are always there,
+// whatever rollovers came after it. A directory without an authority is not for
+// us to judge.
 func (g generations) holds(dir datadir.Dir) error {
 	for _, name := range []string{"issuer.pem", "root.pem"} { // a single authority has no issuer
 		text, err := os.ReadFile(filepath.Join(dir.Authority(), name))
