@@ -107,7 +107,7 @@ var homes = map[string][]string{
 // secluded are packages of the standard library that few may import, so that
 // scep knows no HTTP and nobody decides anything by the shell.
 var secluded = map[string][]string{
-	"net/http": {"cmd/understudy", "cmd/understudy/internal/api", "cmd/understudy/internal/operator", "conformance", "load", "scep/client", "server", "test/internal/program"},
+	"net/http": {"cmd/understudy", "cmd/understudy/internal/api", "cmd/understudy/internal/operator", "conformance", "load", "scep/client", "server", "test/compare", "test/internal/program"},
 	"os/exec":  {"cmd/understudy/internal/operator", "test/compare", "test/internal/powercut", "test/internal/program"},
 	"unsafe":   {},
 }
