@@ -181,6 +181,12 @@ func (s *suite) challengeCap() {
 	end := Epoch.Add(time.Hour)
 	add("none allowed", 0, 0, Epoch, depot.ErrTooMany)
 	add("less than none", 0, -1, Epoch, depot.ErrTooMany)
+	s.add(configuration(0))
+	for n, id := range []string{"rac0", "rac2"} { // on both sides of "rac1"
+		c := Challenge(20 + n)
+		c.ConfigurationID = id
+		s.give(c)
+	}
 	for n := range 3 {
 		add("below", n, 3, Epoch, nil)
 	}
@@ -188,8 +194,8 @@ func (s *suite) challengeCap() {
 	add("above", 3, 2, Epoch, depot.ErrTooMany)
 	other := Challenge(4)
 	other.ConfigurationID = "rac2"
-	s.wantError("another configuration", s.d.AddChallenge(s.ctx, other, 1), nil)
-	s.equal("nothing was stored", s.challengeIDs(depot.ChallengeQuery{}), []string{"ch_4", "ch_2", "ch_1", "ch_0"})
+	s.wantError("another configuration", s.d.AddChallenge(s.ctx, other, 2), nil)
+	s.equal("nothing was stored", s.challengeIDs(depot.ChallengeQuery{}), []string{"ch_4", "ch_2", "ch_1", "ch_0", "ch_21", "ch_20"})
 
 	s.commit(spending(1, "ch_0"))
 	s.commit(spending(2, "ch_4"))
