@@ -544,7 +544,15 @@ func TestBacklog(t *testing.T) {
 	}
 	stranger := func() *craft.Request { return h.request(t, func(r *craft.Request) { r.CSR.Challenges = nil }) }
 	fill(strangers - 1)
+	f := &faulty{Depot: h.depot, fails: "AddRequest", err: errDisk}
+	f.times.Store(2)
+	h.service = h.over(f)
 	last := stranger()
+	for range 2 { // what was not stored takes no room
+		if a := h.ask(encoded(t, last)); !errors.Is(a.Internal, errDisk) {
+			t.Fatalf("answer %+v", a)
+		}
+	}
 	waiting := h.pends(t, last, encoded(t, last))
 	turned := stranger()
 	reply := h.refused(t, turned, encoded(t, turned), refusal.Busy)
