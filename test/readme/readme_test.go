@@ -26,12 +26,17 @@ func TestMain(m *testing.M) {
 // whoRuns says who runs a block of commands, by the beginning of its first
 // line.
 var whoRuns = map[string]string{
-	serveShown:      "TestFirstScreen",
-	enrolShown:      "TestFirstScreen",
-	jsonShown:       "TestOneLineOfJSON",
-	moduleShown:     "TestImport",
-	operatingShown:  "TestOperating",
-	"go test ./...": ".ci/run, which reads it out of README.md",
+	serveShown:       "TestFirstScreen",
+	enrolShown:       "TestFirstScreen",
+	jsonShown:        "TestOneLineOfJSON",
+	moduleShown:      "TestImport",
+	operatingShown:   "TestOperating",
+	conformanceShown: "TestConformanceCommands",
+	operatorShown:    "TestConformanceCommands",
+	junitShown:       "TestConformanceCommands",
+	listShown:        "TestConformanceCommands",
+	"go test ./...":  ".ci/run, which reads it out of README.md",
+	decodeShown:      "TestDecode",
 	"go install github.com/micromdm/scep/v2/cmd/scepclient@": "test/clients, which has the client",
 }
 
@@ -42,6 +47,7 @@ const (
 	moduleShown = "go mod edit -require"
 
 	operatingShown = "understudy config set default --approval manual"
+	decodeShown    = "understudy decode "
 )
 
 // TestEveryBlockIsRun fails on a block of commands that no test runs.
