@@ -4,7 +4,6 @@ import (
 	"crypto"
 	"crypto/rsa"
 	"crypto/x509"
-	"errors"
 	"fmt"
 
 	"understudy.example/understudy/scep"
@@ -154,13 +153,18 @@ func (x *explainer) compareKeys(f *Field, public crypto.PublicKey) {
 }
 
 // checkOwn reads a request with this server's own reader.
-func (x *explainer) checkOwn(raw []byte, recipients []*rsa.PrivateKey, of *envelope) {
+func (x *explainer) checkOwn(raw []byte, of *envelope) {
 	const who = "understudy with its default settings"
 	o := scep.Options{AllowSHA1: true, AllowDES: true, KeySizes: []int{2048}, Now: x.o.Now}
+	if !x.kind.signingTime.IsZero() {
+		o.Now = x.kind.signingTime // when it was sent is not known, and not to be judged
+	}
 	line := x.add("understudy", "takes it").note("this server's own reader, with default settings; policy and challenge are not asked")
 	m, err := scep.Decode(raw, o)
-	if err == nil && of != nil && len(recipients) > 0 {
-		err = x.openOwn(m, recipients, of, o)
+	if key := x.opening(); err == nil && of != nil && key != nil {
+		err = openOwn(m, key, of.opened, o)
+	} else if err == nil && of != nil && x.anyKey() != nil && blockSize(of.cipher) == 0 && len(of.recipients) > 0 {
+		err = openOwn(m, x.anyKey(), of.recipients[0], o) // its cipher is refused before a key is used
 	} else if err == nil {
 		line.Value = "takes it, as far as it can be seen without a key"
 	}
@@ -181,23 +185,15 @@ func (x *explainer) checkOwn(raw []byte, recipients []*rsa.PrivateKey, of *envel
 
 // openOwn opens the envelope as the server would. The certificate of the RA is
 // not here; its name and certificate serial are those of the envelope.
-func (x *explainer) openOwn(m *scep.Message, keys []*rsa.PrivateKey, of *envelope, o scep.Options) error {
-	err := errors.New("no key fits")
-	for _, key := range keys {
-		for _, r := range of.recipients {
-			certificate := &x509.Certificate{
-				RawIssuer: r.issuer, SerialNumber: r.serial, SubjectKeyId: r.keyID, PublicKey: key.Public(),
-			}
-			to := []scep.Recipient{{Certificate: certificate, Key: key}}
-			if m.Type == scep.PKCSReq || m.Type == scep.RenewalReq {
-				_, err = m.Open(to, o)
-			} else {
-				_, err = m.OpenQuery(to, o)
-			}
-			if err == nil {
-				return nil
-			}
-		}
+func openOwn(m *scep.Message, key *rsa.PrivateKey, r recipient, o scep.Options) error {
+	to := []scep.Recipient{{Key: key, Certificate: &x509.Certificate{
+		RawIssuer: r.issuer, SerialNumber: r.serial, SubjectKeyId: r.keyID, PublicKey: key.Public(),
+	}}}
+	var err error
+	if m.Type == scep.PKCSReq || m.Type == scep.RenewalReq {
+		_, err = m.Open(to, o)
+	} else {
+		_, err = m.OpenQuery(to, o)
 	}
 	return err
 }

@@ -275,7 +275,7 @@ func TestWrongKey(t *testing.T) {
 	o := options(t)
 	o.Keys = o.Keys[:1] // the client's
 	d := explain.Explain(sample(t, "request-pkcsreq.der"), o)
-	if !finding(d, explain.Wrong, "these keys", "encrypted to another key") {
+	if !finding(d, explain.Wrong, "these keys", "encrypted to another key") || finding(d, explain.Objection, "understudy", "") {
 		t.Error(d.Text())
 	}
 	o.Keys = []crypto.PrivateKey{nil}

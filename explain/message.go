@@ -99,17 +99,27 @@ func (x *explainer) message(s *signed) {
 	if len(s.content.octets()) == 0 {
 		x.find(Wrong, "every server", "RFC 8894 §3.2.2", "eContent", "there is no envelope in the request")
 	}
-	x.checkOwn(s.node.raw, x.rsaKeys(), e)
+	x.checkOwn(s.node.raw, e)
 }
 
-func (x *explainer) rsaKeys() []*rsa.PrivateKey {
-	var keys []*rsa.PrivateKey
+// opening returns the key that opened the envelope, or nil.
+func (x *explainer) opening() *rsa.PrivateKey {
 	for _, k := range x.o.Keys {
-		if key, ok := k.(*rsa.PrivateKey); ok {
-			keys = append(keys, key)
+		if key, ok := k.(*rsa.PrivateKey); ok && key.PublicKey.Equal(x.opener) {
+			return key
 		}
 	}
-	return keys
+	return nil
+}
+
+// anyKey returns one of the keys that are RSA, or nil.
+func (x *explainer) anyKey() *rsa.PrivateKey {
+	for _, k := range x.o.Keys {
+		if key, ok := k.(*rsa.PrivateKey); ok {
+			return key
+		}
+	}
+	return nil
 }
 
 // inner reads the content of a message, which must be an envelope.
