@@ -2,7 +2,6 @@ package explain
 
 import (
 	"bytes"
-	"crypto/rsa"
 	"crypto/sha1" //nolint:gosec // clients name transactions by it
 	"crypto/x509"
 	"encoding/base64"
@@ -100,26 +99,6 @@ func (x *explainer) message(s *signed) {
 		x.find(Wrong, "every server", "RFC 8894 §3.2.2", "eContent", "there is no envelope in the request")
 	}
 	x.checkOwn(s.node.raw, e)
-}
-
-// opening returns the key that opened the envelope, or nil.
-func (x *explainer) opening() *rsa.PrivateKey {
-	for _, k := range x.o.Keys {
-		if key, ok := k.(*rsa.PrivateKey); ok && key.PublicKey.Equal(x.opener) {
-			return key
-		}
-	}
-	return nil
-}
-
-// anyKey returns one of the keys that are RSA, or nil.
-func (x *explainer) anyKey() *rsa.PrivateKey {
-	for _, k := range x.o.Keys {
-		if key, ok := k.(*rsa.PrivateKey); ok {
-			return key
-		}
-	}
-	return nil
 }
 
 // inner reads the content of a message, which must be an envelope.
