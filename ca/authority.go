@@ -10,9 +10,7 @@ package ca
 import (
 	"crypto"
 	"crypto/rand"
-	"crypto/sha1" //nolint:gosec // an identifier in URLs, not a signature
 	"crypto/x509"
-	"encoding/hex"
 	"errors"
 	"io"
 	"sync"
@@ -50,6 +48,12 @@ var (
 	// than its issuer. It is not cut to fit (RFC 5280 §4.1.2.5 leaves the
 	// choice; a shorter certificate would surprise whoever renews it).
 	ErrIssuerEndsFirst = errors.New("the issuer ends before the certificate would")
+	// ErrNotOurs says that an issuer is no generation of this authority.
+	ErrNotOurs = errors.New("not an issuer of this authority")
+	// ErrRolloverPrepared says that the next generation is there already.
+	ErrRolloverPrepared = errors.New("a rollover is prepared already: activate it or cancel it")
+	// ErrNoRollover says that no next generation is prepared.
+	ErrNoRollover = errors.New("no rollover is prepared")
 )
 
 // A Key opens envelopes and signs replies. It may live outside the process.
@@ -85,6 +89,9 @@ type Options struct {
 	// Random is where certificate serials come from; nil for crypto/rand. Keys
 	// always come from crypto/rand.
 	Random io.Reader
+	// Distribution is where relying parties find what revokes device
+	// certificates. Its zero value leaves that out of them.
+	Distribution Distribution
 }
 
 // withDefaults fills in what works without being asked for.
@@ -100,41 +107,79 @@ func (o Options) withDefaults() Options {
 
 // An Authority signs device certificates. It is safe for concurrent use.
 type Authority struct {
-	dir    string
-	clock  clock.Clock
-	random io.Reader
+	dir          string
+	clock        clock.Clock
+	random       io.Reader
+	distribution Distribution
+	disk         disk
+	rsaKey       func() (crypto.Signer, error) // makes one
 
-	shape     Shape
-	root      *x509.Certificate
-	issuer    *x509.Certificate
-	issuerKey crypto.Signer
-	leaf      leafForm
+	shape      Shape
+	org, orgID string
+	names      subjects
 
-	rotating sync.Mutex              // held while the RA is replaced
-	ra       atomic.Pointer[raState] // what requests see
+	changing sync.Mutex              // held while what is in force is exchanged
+	inForce  atomic.Pointer[inForce] // what requests see
+}
+
+// inForce is everything that a rollover or a new RA changes. It is never
+// changed, only exchanged for another one, so that whoever loads it once sees
+// certificates and keys that belong together.
+type inForce struct {
+	current *generation
+	former  []*generation // latest first
+	ra      Recipient     // in ShapeSingle the CA
+	retired []retired     // what ra replaced, latest first
+	next    *prepared     // nil when no rollover is prepared
+}
+
+// chain returns what GetCACert answers of a generation.
+func (g *generation) chain(ra *x509.Certificate, noRoot bool) []*x509.Certificate {
+	if g.issuer == g.root {
+		return []*x509.Certificate{g.issuer}
+	}
+	chain := []*x509.Certificate{ra, g.issuer}
+	if !noRoot {
+		chain = append(chain, g.root)
+	}
+	return chain
+}
+
+// Certificates are the certificates that belong to one generation.
+type Certificates struct {
+	Root, Issuer, RA *x509.Certificate // the same three times in ShapeSingle
 }
 
 // Shape returns the authority's shape.
 func (a *Authority) Shape() Shape { return a.shape }
 
-// Root returns the certificate that devices and relying parties trust.
-func (a *Authority) Root() *x509.Certificate { return a.root }
+// InForce returns the certificates of now, which belong together. Calls of
+// Root, Issuer and RA, one after the other, may see a rollover in between.
+func (a *Authority) InForce() Certificates {
+	f := a.inForce.Load()
+	return Certificates{Root: f.current.root, Issuer: f.current.issuer, RA: f.ra.Certificate}
+}
+
+// Root returns the certificate that devices and relying parties trust. In
+// ShapeSingle a rollover makes another one.
+func (a *Authority) Root() *x509.Certificate { return a.inForce.Load().current.root }
 
 // Issuer returns the certificate that signs device certificates; in
-// ShapeSingle it is the root.
-func (a *Authority) Issuer() *x509.Certificate { return a.issuer }
+// ShapeSingle it is the root. Whose certificate a device has, IssuerOf says: a
+// rollover may lie between an Issue and this call.
+func (a *Authority) Issuer() *x509.Certificate { return a.inForce.Load().current.issuer }
 
 // RA returns the certificate and key that sign replies and that clients
 // encrypt to; in ShapeSingle they are the root's.
 func (a *Authority) RA() (*x509.Certificate, Key) {
-	r := a.ra.Load().current
-	return r.Certificate, r.Key
+	ra := a.inForce.Load().ra
+	return ra.Certificate, ra.Key
 }
 
 // Recipients returns every certificate whose envelopes are opened: the RA
 // first, then those that it replaced less than a day ago, latest first.
 func (a *Authority) Recipients() []Recipient {
-	return a.ra.Load().recipients(a.clock.Now())
+	return a.inForce.Load().recipients(a.clock.Now())
 }
 
 // Chain returns what GetCACert answers, in that order: RA, issuer, root
@@ -142,22 +187,8 @@ func (a *Authority) Recipients() []Recipient {
 // usages for the RA). Without the root it ends with the issuer. In ShapeSingle
 // it is the one certificate in either case.
 func (a *Authority) Chain(noRoot bool) []*x509.Certificate {
-	if a.shape == ShapeSingle {
-		return []*x509.Certificate{a.root}
-	}
-	chain := []*x509.Certificate{a.ra.Load().current.Certificate, a.issuer}
-	if !noRoot {
-		chain = append(chain, a.root)
-	}
-	return chain
-}
-
-// ID names the authority in URLs: 40 hex digits, the SHA-1 of the root's
-// SubjectPublicKeyInfo in DER. It stays the same while issuers and RAs are
-// replaced.
-func (a *Authority) ID() string {
-	sum := sha1.Sum(a.root.RawSubjectPublicKeyInfo) //nolint:gosec // an identifier
-	return hex.EncodeToString(sum[:])
+	f := a.inForce.Load()
+	return f.current.chain(f.ra.Certificate, noRoot)
 }
 
 // Dir returns the directory that the authority lives in.

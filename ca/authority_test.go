@@ -333,8 +333,8 @@ func TestOpenRefuses(t *testing.T) {
 		{"damaged state", "authority.json cannot be read", func(t *testing.T, dir string) {
 			put(t, file(dir, "authority.json"), "{")
 		}, at(today)},
-		{"newer state", "has the format 2, this version knows 1: use a newer version", func(t *testing.T, dir string) {
-			put(t, file(dir, "authority.json"), `{"format":2}`)
+		{"newer state", "has the format 3, this version knows 2: use a newer version", func(t *testing.T, dir string) {
+			put(t, file(dir, "authority.json"), `{"format":3}`)
 		}, at(today)},
 		{"empty state", "is not what an authority writes", func(t *testing.T, dir string) {
 			put(t, file(dir, "authority.json"), `{}`)

@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"crypto/x509"
+	"crypto/x509/pkix"
 	"encoding/asn1"
 	"fmt"
 	"io"
@@ -106,6 +107,23 @@ func signRA(subject []byte, public crypto.PublicKey, issuer *x509.Certificate, i
 		return nil, fmt.Errorf("the issuer ended on %s", issuer.NotAfter.Format(time.DateOnly))
 	}
 	return sign(t, issuer, public, issuerKey)
+}
+
+// signResponder makes the certificate of an OCSP responder: it may answer for
+// its issuer and do nothing else (RFC 6960 §4.2.2.2).
+func signResponder(subject []byte, public crypto.PublicKey, g *generation, now time.Time, random io.Reader) (*x509.Certificate, error) {
+	t, err := caTemplate(subject, 1, public, now, random)
+	if err != nil {
+		return nil, err
+	}
+	t.KeyUsage = x509.KeyUsageDigitalSignature
+	t.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageOCSPSigning}
+	t.ExtraExtensions = []pkix.Extension{noCheck()}
+	t.NotAfter = now.UTC().Truncate(time.Second).Add(responderLife)
+	if t.NotAfter.After(g.issuer.NotAfter) {
+		t.NotAfter = g.issuer.NotAfter
+	}
+	return sign(t, g.issuer, public, g.key)
 }
 
 // subjectKeyID returns the key identifier of a SubjectPublicKeyInfo: the first

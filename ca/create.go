@@ -54,7 +54,7 @@ func create(dir string, o Options) (*Authority, error) {
 	if err := moveInto(half, dir); err != nil {
 		return nil, errors.Join(err, os.RemoveAll(half))
 	}
-	if err := syncDir(filepath.Dir(dir)); err != nil {
+	if err := (osDisk{}).sync(filepath.Dir(dir)); err != nil {
 		return nil, err
 	}
 	return open(dir, o)
@@ -95,7 +95,11 @@ func (o Options) forCreation() (Options, error) {
 	if o.Shape == ShapeSingle && o.IssuerKey != KeyRSA2048 {
 		return o, fmt.Errorf("a single CA opens envelopes with its own key, which %s cannot: use %s, or the shape %s", o.IssuerKey, KeyRSA2048, ShapeChain)
 	}
-	return o, checkOrg(o.Org, o.OrgID)
+	if err := checkOrg(o.Org, o.OrgID); err != nil {
+		return o, err
+	}
+	_, err := o.Distribution.extensions(make([]byte, 20)) // as long as an issuer's
+	return o, err
 }
 
 // isEmpty says whether nothing would be lost if dir were replaced.
@@ -127,7 +131,7 @@ func fill(dir string, o Options) error {
 	if err != nil {
 		return err
 	}
-	if err := writePair(dir, rootFile, root, keys.root); err != nil {
+	if err := writePair(osDisk{}, dir, rootFile, root, keys.root); err != nil {
 		return err
 	}
 	if o.Shape == ShapeChain {
@@ -135,7 +139,7 @@ func fill(dir string, o Options) error {
 		if err != nil {
 			return err
 		}
-		if err := writePair(dir, issuerFile, issuer, keys.issuer); err != nil {
+		if err := writePair(osDisk{}, dir, issuerFile, issuer, keys.issuer); err != nil {
 			return err
 		}
 		ra, err := signRA(names.ra, keys.ra.Public(), issuer, keys.issuer, now, o.Random)
@@ -143,7 +147,7 @@ func fill(dir string, o Options) error {
 			return err
 		}
 		s.RA = FormatSerial(ra.SerialNumber)
-		if err := writePair(dir, raPrefix+s.RA, ra, keys.ra); err != nil {
+		if err := writePair(osDisk{}, dir, raPrefix+s.RA, ra, keys.ra); err != nil {
 			return err
 		}
 	}
@@ -151,10 +155,10 @@ func fill(dir string, o Options) error {
 	if err != nil {
 		return err
 	}
-	if err := writeFile(filepath.Join(dir, stateFile), data); err != nil {
+	if err := (osDisk{}).create(filepath.Join(dir, stateFile), data); err != nil {
 		return err
 	}
-	return syncDir(dir)
+	return osDisk{}.sync(dir)
 }
 
 // authorityKeys are the keys of a new authority; issuer and ra are nil in

@@ -14,8 +14,10 @@ import (
 	"time"
 )
 
-// The files of an authority. An RA's files are named after its certificate
-// serial; authority.json says which of them is in force.
+// The files of an authority: root, issuer and RAs. The first issuer is called
+// issuer, in ShapeSingle root; those that rollovers made have a hyphen and their
+// certificate serial behind that, as RAs do. authority.json says which of them
+// are in force.
 const (
 	stateFile  = "authority.json"
 	rootFile   = "root"
@@ -25,7 +27,7 @@ const (
 	certificateSuffix = ".pem"
 	keySuffix         = ".key.pem"
 
-	stateFormat = 1
+	stateFormat = 2        // 1 knew no rollover
 	fileLimit   = 64 << 10 // octets; a PEM of RSA-16384 is smaller
 )
 
@@ -37,6 +39,25 @@ type state struct {
 	OrgID   string      `json:"org_id"`
 	RA      string      `json:"ra,omitempty"` // certificate serial
 	Retired []retiredRA `json:"retired,omitempty"`
+
+	// What rollovers made; all absent before the first.
+	Issuer *issuerState   `json:"issuer,omitempty"` // in force
+	Former []issuerState  `json:"former,omitempty"` // latest first
+	Next   *preparedState `json:"next,omitempty"`
+}
+
+// issuerState is one generation.
+type issuerState struct {
+	File  string    `json:"file"` // without suffix
+	Since time.Time `json:"since"`
+	Until time.Time `json:"until,omitzero"`
+}
+
+// preparedState is the generation of a prepared rollover.
+type preparedState struct {
+	File       string    `json:"file"`         // without suffix
+	RA         string    `json:"ra,omitempty"` // certificate serial
+	PreparedAt time.Time `json:"prepared_at"`
 }
 
 // retiredRA is an RA that was replaced.
@@ -45,9 +66,20 @@ type retiredRA struct {
 	RetiredAt time.Time `json:"retired_at"`
 }
 
-// writeFile writes a new file of mode 0600 whatever the umask is, and returns
-// when it is on the disk.
-func writeFile(path string, data []byte) (err error) {
+// disk is how the files of an authority are changed. A test stops it half-way.
+type disk interface {
+	create(path string, data []byte) error
+	rename(from, to string) error
+	remove(path string) error // of a file that may be missing
+	sync(dir string) error    // makes the names in a directory durable
+}
+
+// osDisk is the real one.
+type osDisk struct{}
+
+// create writes a new file of mode 0600 whatever the umask is, and returns when
+// it is on the disk.
+func (osDisk) create(path string, data []byte) (err error) {
 	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return err
@@ -64,22 +96,30 @@ func writeFile(path string, data []byte) (err error) {
 
 // replaceFile puts a file in the place of another: after a crash there is the
 // old one or the new one.
-func replaceFile(path string, data []byte) error {
+func replaceFile(d disk, path string, data []byte) error {
 	next := path + ".new"
-	if err := os.Remove(next); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err := d.remove(next); err != nil {
 		return err
 	}
-	if err := writeFile(next, data); err != nil {
+	if err := d.create(next, data); err != nil {
 		return err
 	}
-	if err := os.Rename(next, path); err != nil {
+	if err := d.rename(next, path); err != nil {
 		return err
 	}
-	return syncDir(filepath.Dir(path))
+	return d.sync(filepath.Dir(path))
 }
 
-// syncDir makes the names in a directory durable.
-func syncDir(dir string) error {
+func (osDisk) rename(from, to string) error { return os.Rename(from, to) }
+
+func (osDisk) remove(path string) error {
+	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil
+}
+
+func (osDisk) sync(dir string) error {
 	d, err := os.Open(dir)
 	if err != nil {
 		return err
@@ -88,17 +128,22 @@ func syncDir(dir string) error {
 }
 
 // writePair writes a certificate and its key under a name in dir.
-func writePair(dir, name string, certificate *x509.Certificate, key crypto.Signer) error {
+func writePair(d disk, dir, name string, certificate *x509.Certificate, key crypto.Signer) error {
 	pkcs8, err := x509.MarshalPKCS8PrivateKey(key)
 	if err != nil {
 		return err
 	}
 	keyPEM := pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: pkcs8})
-	if err := writeFile(filepath.Join(dir, name+keySuffix), keyPEM); err != nil {
+	if err := d.create(filepath.Join(dir, name+keySuffix), keyPEM); err != nil {
 		return err
 	}
 	certificatePEM := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: certificate.Raw})
-	return writeFile(filepath.Join(dir, name+certificateSuffix), certificatePEM)
+	return d.create(filepath.Join(dir, name+certificateSuffix), certificatePEM)
+}
+
+// removePair removes a certificate and its key, the key first.
+func removePair(d disk, dir, name string) error {
+	return errors.Join(d.remove(filepath.Join(dir, name+keySuffix)), d.remove(filepath.Join(dir, name+certificateSuffix)))
 }
 
 // encodeState returns the content of authority.json.

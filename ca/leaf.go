@@ -9,6 +9,7 @@ import (
 	"encoding/asn1"
 	"errors"
 	"fmt"
+	"io"
 	"time"
 
 	"golang.org/x/crypto/cryptobyte"
@@ -48,9 +49,11 @@ type leafForm struct {
 	issuer     []byte // Name
 
 	constraints, signing, agreement, clientAuth, authorityKeyID, marker []byte // Extensions
+
+	distribution []byte // CRL distribution point and authority information access, or nothing
 }
 
-func newLeafForm(issuer *x509.Certificate, key crypto.Signer) (leafForm, error) {
+func newLeafForm(issuer *x509.Certificate, key crypto.Signer, d Distribution) (leafForm, error) {
 	f := leafForm{issuer: issuer.RawSubject}
 	var b cryptobyte.Builder
 	switch key.Public().(type) {
@@ -69,6 +72,9 @@ func newLeafForm(issuer *x509.Certificate, key crypto.Signer) (leafForm, error) 
 	var err error
 	if f.identifier, err = b.Bytes(); err != nil {
 		return leafForm{}, fmt.Errorf("encode signature algorithm: %w", err)
+	}
+	if f.distribution, err = d.extensions(issuer.SubjectKeyId); err != nil {
+		return leafForm{}, fmt.Errorf("encode distribution: %w", err)
 	}
 	for _, e := range []struct {
 		to       *[]byte
@@ -136,45 +142,45 @@ func authorityKeyID(id []byte) func(*cryptobyte.Builder) {
 // seconds; a request that had to wait is checked again. Errors are internal
 // ones; ErrIssuerEndsFirst is among them.
 func (a *Authority) Issue(permit *Permit) (*x509.Certificate, error) {
-	certificate, err := a.issue(permit)
+	certificate, err := a.inForce.Load().current.issue(permit, a.random)
 	if err != nil {
 		return nil, fmt.Errorf("issue certificate: %w", err)
 	}
 	return certificate, nil
 }
 
-func (a *Authority) issue(permit *Permit) (*x509.Certificate, error) {
+func (g *generation) issue(permit *Permit, random io.Reader) (*x509.Certificate, error) {
 	if permit == nil || permit.publicKey == nil {
 		return nil, errors.New("no permit")
 	}
-	if err := a.checkDates(permit); err != nil {
+	if err := g.checkDates(permit); err != nil {
 		return nil, err
 	}
-	serial, err := newSerial(permit.at, a.random)
+	serial, err := newSerial(permit.at, random)
 	if err != nil {
 		return nil, err
 	}
-	toSign, err := a.leaf.encode(permit, serial)
+	toSign, err := g.leaf.encode(permit, serial)
 	if err != nil {
 		return nil, fmt.Errorf("encode: %w", err)
 	}
 	digest := sha256.Sum256(toSign)
-	signature, err := a.issuerKey.Sign(rand.Reader, digest[:], crypto.SHA256)
+	signature, err := g.key.Sign(rand.Reader, digest[:], crypto.SHA256)
 	if err != nil {
 		return nil, fmt.Errorf("sign: %w", err)
 	}
-	return a.assemble(toSign, signature)
+	return g.assemble(toSign, signature)
 }
 
 // checkDates refuses a certificate that its issuer could not vouch for.
-func (a *Authority) checkDates(p *Permit) error {
+func (g *generation) checkDates(p *Permit) error {
 	switch {
 	case !p.notAfter.After(p.notBefore):
 		return fmt.Errorf("a validity that ends on %s does not end after it begins", p.notAfter.Format(time.RFC3339))
-	case p.at.Before(a.issuer.NotBefore):
-		return fmt.Errorf("the issuer is not valid before %s and it is %s", a.issuer.NotBefore.Format(time.RFC3339), p.at.Format(time.RFC3339))
-	case p.notAfter.After(a.issuer.NotAfter):
-		return fmt.Errorf("%w: %s, not %s", ErrIssuerEndsFirst, a.issuer.NotAfter.Format(time.RFC3339), p.notAfter.Format(time.RFC3339))
+	case p.at.Before(g.issuer.NotBefore):
+		return fmt.Errorf("the issuer is not valid before %s and it is %s", g.issuer.NotBefore.Format(time.RFC3339), p.at.Format(time.RFC3339))
+	case p.notAfter.After(g.issuer.NotAfter):
+		return fmt.Errorf("%w: %s, not %s", ErrIssuerEndsFirst, g.issuer.NotAfter.Format(time.RFC3339), p.notAfter.Format(time.RFC3339))
 	}
 	return nil
 }
@@ -207,7 +213,7 @@ func (f *leafForm) encode(p *Permit, serial []byte) ([]byte, error) {
 		b.AddBytes(p.publicKey)
 		b.AddASN1(cryptobyte_asn1.Tag(3).ContextSpecific().Constructed(), func(b *cryptobyte.Builder) {
 			b.AddASN1(cryptobyte_asn1.SEQUENCE, func(b *cryptobyte.Builder) {
-				for _, e := range [][]byte{f.constraints, usage, f.clientAuth, subjectKeyID, f.authorityKeyID} {
+				for _, e := range [][]byte{f.constraints, usage, f.clientAuth, subjectKeyID, f.authorityKeyID, f.distribution} {
 					b.AddBytes(e)
 				}
 				if p.marker {
@@ -232,11 +238,11 @@ func addTime(b *cryptobyte.Builder, t time.Time) {
 // assemble puts the certificate together and checks it as a stranger would:
 // it parses, and the issuer's certificate verifies it. That costs 3 % of an
 // RSA signature, and no faulty key provider's work leaves the house.
-func (a *Authority) assemble(toSign, signature []byte) (*x509.Certificate, error) {
+func (g *generation) assemble(toSign, signature []byte) (*x509.Certificate, error) {
 	b := cryptobyte.NewBuilder(make([]byte, 0, len(toSign)+512))
 	b.AddASN1(cryptobyte_asn1.SEQUENCE, func(b *cryptobyte.Builder) {
 		b.AddBytes(toSign)
-		b.AddBytes(a.leaf.identifier)
+		b.AddBytes(g.leaf.identifier)
 		b.AddASN1BitString(signature)
 	})
 	der, err := b.Bytes()
@@ -247,7 +253,7 @@ func (a *Authority) assemble(toSign, signature []byte) (*x509.Certificate, error
 	if err != nil {
 		return nil, fmt.Errorf("read what was signed: %w", err)
 	}
-	if err := a.issuer.CheckSignature(a.leaf.algorithm, certificate.RawTBSCertificate, certificate.Signature); err != nil {
+	if err := g.issuer.CheckSignature(g.leaf.algorithm, certificate.RawTBSCertificate, certificate.Signature); err != nil {
 		return nil, fmt.Errorf("verify what was signed: %w", err)
 	}
 	return certificate, nil

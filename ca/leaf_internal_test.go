@@ -19,9 +19,11 @@ func TestFaultySignatureDoesNotLeave(t *testing.T) {
 	if _, err := a.Issue(permit); err != nil {
 		t.Fatal(err)
 	}
-	if a.issuerKey, err = newP256Key(); err != nil {
+	g := *a.inForce.Load().current
+	if g.key, err = newP256Key(); err != nil {
 		t.Fatal(err)
 	}
+	a.inForce.Store(&inForce{current: &g})
 	if c, err := a.Issue(permit); err == nil {
 		t.Errorf("issued %s with a signature that does not verify", c.SerialNumber)
 	}

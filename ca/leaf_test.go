@@ -21,15 +21,19 @@ import (
 // TestGoldenLeaf holds device certificates byte for byte: fixed keys, a clock
 // that stands still, a random source of zeros.
 func TestGoldenLeaf(t *testing.T) {
-	for name, p := range map[string]*ca.Policy{
-		"device-access":          {Purpose: ca.PurposeDeviceAccess},
-		"management-attestation": {Purpose: ca.PurposeManagementAttestation},
-		"agreement":              {Purpose: ca.PurposeDeviceAccess, KeyAgreement: true},
+	for name, tt := range map[string]struct {
+		policy       ca.Policy
+		distribution ca.Distribution
+	}{
+		"device-access":          {policy: ca.Policy{Purpose: ca.PurposeDeviceAccess}},
+		"management-attestation": {policy: ca.Policy{Purpose: ca.PurposeManagementAttestation}},
+		"agreement":              {policy: ca.Policy{Purpose: ca.PurposeDeviceAccess, KeyAgreement: true}},
+		"distribution":           {ca.Policy{Purpose: ca.PurposeDeviceAccess}, urls},
 	} {
 		t.Run(name, func(t *testing.T) {
-			a, err := ca.Open(fixture(t, "chain"), ca.Options{Clock: clock.NewManual(today), Random: zeros{}})
+			a, err := ca.Open(fixture(t, "chain"), ca.Options{Clock: clock.NewManual(today), Random: zeros{}, Distribution: tt.distribution})
 			must(t, err)
-			c, err := issueAt(t, a, p, request(t, commonName(t, "C02XK1ZZJG5H ODA")), today)
+			c, err := issueAt(t, a, &tt.policy, request(t, commonName(t, "C02XK1ZZJG5H ODA")), today)
 			must(t, err)
 			path := filepath.Join("testdata", name+".golden")
 			got := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: c.Raw})

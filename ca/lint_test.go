@@ -10,6 +10,7 @@ import (
 	"github.com/zmap/zlint/v3/lint"
 
 	"understudy.example/understudy/ca"
+	"understudy.example/understudy/clock"
 )
 
 // TestLint has another project's eyes look at every kind of certificate, by
@@ -20,8 +21,12 @@ func TestLint(t *testing.T) {
 	})
 	must(t, err)
 	for _, fixtureName := range []string{"chain", "chain-p256", "single"} {
-		a, _ := opened(t, fixtureName, today)
-		certificates := map[string]*x509.Certificate{"root": a.Root()}
+		a, err := ca.Open(fixture(t, fixtureName), ca.Options{Clock: clock.NewManual(today), Distribution: urls})
+		must(t, err)
+		responder, err := a.OCSPResponder(a.Issuer())
+		must(t, err)
+		next := prepare(t, a).Next
+		certificates := map[string]*x509.Certificate{"root": a.Root(), "responder": responder.Certificate, "next issuer": next.Issuer, "next ra": next.RA}
 		if fixtureName != "single" {
 			certificates["issuer"] = a.Issuer()
 			certificates["ra"], _ = a.RA()
@@ -52,7 +57,9 @@ var accepted = map[string][]string{
 	"chain-p256 agreement": {"e_rsa_allowed_ku_ee: error"},
 	"single agreement":     {"e_rsa_allowed_ku_ee: error"},
 	// A CA that is its own RA is encrypted to: RFC 8894 §2.1.2.
-	"single root": {"e_rsa_allowed_ku_no_encipherment_ca: error"},
+	"single root":        {"e_rsa_allowed_ku_no_encipherment_ca: error"},
+	"single next issuer": {"e_rsa_allowed_ku_no_encipherment_ca: error"},
+	"single next ra":     {"e_rsa_allowed_ku_no_encipherment_ca: error"},
 }
 
 // findings returns the lints that do not pass, sorted.

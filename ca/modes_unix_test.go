@@ -15,7 +15,7 @@ import (
 
 // TestModes (A60): whatever the umask is, and whatever the modes of the empty
 // directory were, an authority is 0700 and its files 0600; after a rotation
-// too. The umask belongs to the process, so this test runs alone.
+// and a rollover too. The umask belongs to the process, so this test runs alone.
 func TestModes(t *testing.T) {
 	for _, umask := range []int{0o000, 0o022, 0o777} {
 		parent := t.TempDir()
@@ -29,6 +29,12 @@ func TestModes(t *testing.T) {
 		if err == nil {
 			c.Set(today.AddDate(1, 6, 0))
 			_, err = a.RotateRA()
+		}
+		if err == nil {
+			_, err = a.PrepareRollover()
+		}
+		if err == nil {
+			_, err = a.ActivateRollover()
 		}
 		syscall.Umask(old)
 		must(t, err)
@@ -49,7 +55,7 @@ func TestModes(t *testing.T) {
 			}
 			return nil
 		}))
-		if files != 9 { // root, issuer and two RAs, each with its key, and authority.json
+		if files != 13 { // root, two issuers and three RAs, each with its key, and authority.json
 			t.Errorf("%d files", files)
 		}
 	}

@@ -12,6 +12,7 @@ const (
 	labOrganization = "Understudy Lab - NOT FOR PRODUCTION"
 	rootName        = "Understudy Lab Root"
 	raName          = "Understudy Lab Registration Authority"
+	responderName   = "Understudy Lab OCSP Responder"
 	issuerName      = "Organization Intermediate Authority" // as Okta's
 )
 
@@ -62,9 +63,9 @@ func oktaShape(org, orgID string) []attribute {
 }
 
 // subjects are the names of an authority's certificates, in DER. In
-// ShapeSingle only root is used, and it carries the Okta shape because device
-// certificates name it as their issuer.
-type subjects struct{ root, issuer, ra []byte }
+// ShapeSingle issuer and ra are not used, and the root carries the Okta shape
+// because device certificates name it as their issuer.
+type subjects struct{ root, issuer, ra, responder []byte }
 
 func newSubjects(shape Shape, org, orgID string) (subjects, error) {
 	lab := attribute{oidOrganization, labOrganization}
@@ -74,13 +75,14 @@ func newSubjects(shape Shape, org, orgID string) (subjects, error) {
 	}
 	issuer := append(oktaShape(org, orgID), attribute{oidCommonName, issuerName})
 	ra := []attribute{lab, {oidCommonName, raName}}
+	responder := []attribute{lab, {oidCommonName, responderName}}
 
 	var s subjects
 	var err error
 	for _, n := range []struct {
 		to   *[]byte
 		name []attribute
-	}{{&s.root, root}, {&s.issuer, issuer}, {&s.ra, ra}} {
+	}{{&s.root, root}, {&s.issuer, issuer}, {&s.ra, ra}, {&s.responder, responder}} {
 		if *n.to, err = encodeName(n.name...); err != nil {
 			return subjects{}, fmt.Errorf("encode name: %w", err)
 		}

@@ -11,6 +11,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 )
 
@@ -48,15 +49,14 @@ func open(dir string, o Options) (*Authority, error) {
 	if err != nil {
 		return nil, err
 	}
-	a := &Authority{dir: dir, clock: o.Clock, random: o.Random, shape: s.Shape}
-	if err := a.load(s, names); err != nil {
+	a := &Authority{
+		dir: dir, clock: o.Clock, random: o.Random, distribution: o.Distribution, disk: osDisk{}, rsaKey: newRSAKey,
+		shape: s.Shape, org: s.Org, orgID: s.OrgID, names: names,
+	}
+	if err := a.load(s); err != nil {
 		return nil, err
 	}
-	if err := a.checkIssuerKey(o.IssuerKey); err != nil {
-		return nil, err
-	}
-	a.leaf, err = newLeafForm(a.issuer, a.issuerKey)
-	return a, err
+	return a, a.checkIssuerKey(o.IssuerKey)
 }
 
 // checkDir refuses a directory that others may look into: they could exchange
@@ -89,7 +89,8 @@ func readState(dir string) (state, error) {
 	switch {
 	case s.Format > stateFormat:
 		return state{}, fmt.Errorf("%s has the format %d, this version knows %d: use a newer version", path, s.Format, stateFormat)
-	case s.Format != stateFormat, s.Shape != ShapeChain && s.Shape != ShapeSingle, (s.Shape == ShapeChain) != (s.RA != ""):
+	case s.Format < 1, s.Shape != ShapeChain && s.Shape != ShapeSingle, (s.Shape == ShapeChain) != (s.RA != ""),
+		s.Next != nil && (s.Shape == ShapeChain) != (s.Next.RA != ""), len(s.Former) > 0 && s.Issuer == nil:
 		return state{}, fmt.Errorf("%s is not what an authority writes: restore it from a backup", path)
 	}
 	return s, nil
@@ -110,34 +111,112 @@ func (s state) matches(dir string, o Options) error {
 	return nil
 }
 
-// load reads and checks the certificates and keys. The root's key signs
-// nothing from here on, so in ShapeChain it is checked and forgotten.
-func (a *Authority) load(s state, names subjects) error {
+// load reads and checks the certificates and keys. In ShapeChain the root's key
+// is checked and forgotten: only PrepareRollover needs it.
+func (a *Authority) load(s state) error {
 	now := a.clock.Now()
-	root, rootKey, err := readPair(a.dir, rootFile)
+	root, _, err := readPair(a.dir, rootFile)
 	if err != nil {
 		return err
 	}
-	if err := checkCA(a.path(rootFile), root, root, names.root, now); err != nil {
-		return err
-	}
-	a.root, a.issuer, a.issuerKey = root, root, rootKey
-	if s.Shape == ShapeSingle {
-		own, err := recipient(root, rootKey)
-		if err != nil {
-			return fmt.Errorf("%s: %w", a.path(rootFile), err)
+	if a.shape == ShapeChain {
+		if err := a.checkCA(rootFile, root, root, a.names.root); err != nil {
+			return err
 		}
-		a.ra.Store(&raState{current: own})
-		return nil
+		if err := validNow(a.path(rootFile), root, now); err != nil {
+			return err
+		}
 	}
+	f := &inForce{}
+	current := issuerState{File: firstFile(a.shape)}
+	if s.Issuer != nil {
+		current = *s.Issuer
+	}
+	if f.current, err = a.loadGeneration(current, root); err != nil {
+		return err
+	}
+	if err := validNow(a.path(f.current.file), f.current.issuer, now); err != nil {
+		return err
+	}
+	for _, former := range s.Former {
+		g, err := a.loadGeneration(former, root)
+		if err != nil {
+			return err
+		}
+		f.former = append(f.former, g)
+	}
+	if err := a.loadRAs(f, s, now); err != nil {
+		return err
+	}
+	if s.Next != nil {
+		if f.next, err = a.loadPrepared(*s.Next, root); err != nil {
+			return err
+		}
+	}
+	a.inForce.Store(f)
+	return nil
+}
 
-	if a.issuer, a.issuerKey, err = readPair(a.dir, issuerFile); err != nil {
-		return err
+// firstFile is the name of the files of the first generation.
+func firstFile(shape Shape) string {
+	if shape == ShapeSingle {
+		return rootFile
 	}
-	if err := checkCA(a.path(issuerFile), a.issuer, root, names.issuer, now); err != nil {
-		return err
+	return issuerFile
+}
+
+// loadGeneration reads one issuer. It may have expired; it must be ours.
+func (a *Authority) loadGeneration(s issuerState, root *x509.Certificate) (*generation, error) {
+	if first := firstFile(a.shape); s.File != first { // it is about to be a file name
+		serial, ok := strings.CutPrefix(s.File, first+"-")
+		if _, err := ParseSerial(serial); !ok || err != nil {
+			return nil, fmt.Errorf("%s names no issuer: %q: restore it from a backup", filepath.Join(a.dir, stateFile), s.File)
+		}
 	}
-	return a.loadRAs(s, now)
+	issuer, key, err := readPair(a.dir, s.File)
+	if err != nil {
+		return nil, err
+	}
+	name := a.names.issuer
+	if a.shape == ShapeSingle {
+		root, name = issuer, a.names.root
+	}
+	if err := a.checkCA(s.File, issuer, root, name); err != nil {
+		return nil, err
+	}
+	g, err := newGeneration(s.File, root, issuer, key, a.distribution)
+	if err != nil {
+		return nil, err
+	}
+	if g.since, g.until = s.Since, s.Until; g.since.IsZero() {
+		g.since = issuer.NotBefore.Add(caBackdate)
+	}
+	return g, nil
+}
+
+// loadPrepared reads the generation of a prepared rollover.
+func (a *Authority) loadPrepared(s preparedState, root *x509.Certificate) (*prepared, error) {
+	g, err := a.loadGeneration(issuerState{File: s.File}, root)
+	if err != nil {
+		return nil, err
+	}
+	g.since = time.Time{}
+	p := &prepared{generation: g, at: s.PreparedAt}
+	if a.shape == ShapeSingle {
+		p.ra, err = a.ownRA(g)
+	} else {
+		p.ra, err = a.loadRA(s.RA, g)
+	}
+	return p, err
+}
+
+// ownRA returns the CA of ShapeSingle as its own RA.
+func (a *Authority) ownRA(g *generation) (Recipient, error) {
+	own, err := recipient(g.issuer, g.key)
+	if err != nil {
+		return Recipient{}, fmt.Errorf("%s: %w", a.path(g.file), err)
+	}
+	return own, nil
 }
 
 // path returns where a certificate lies.
@@ -146,13 +225,20 @@ func (a *Authority) path(name string) string {
 }
 
 // checkCA refuses a certificate that is not a CA's, signed by parent, with the
-// name that the authority's organisation gives it, and valid now.
-func checkCA(path string, certificate, parent *x509.Certificate, subject []byte, now time.Time) error {
+// name that the authority's organisation gives it.
+func (a *Authority) checkCA(file string, certificate, parent *x509.Certificate, subject []byte) error {
 	switch {
 	case !bytes.Equal(certificate.RawSubject, subject):
-		return fmt.Errorf("%s does not have the name that %s says: restore both from the same backup", path, stateFile)
+		return fmt.Errorf("%s does not have the name that %s says: restore both from the same backup", a.path(file), stateFile)
 	case certificate.CheckSignatureFrom(parent) != nil, !bytes.Equal(certificate.RawIssuer, parent.RawSubject):
-		return fmt.Errorf("%s is not signed by this authority's root: restore both from the same backup", path)
+		return fmt.Errorf("%s is not signed by this authority's root: restore both from the same backup", a.path(file))
+	}
+	return nil
+}
+
+// validNow refuses a certificate that nobody would accept now.
+func validNow(path string, certificate *x509.Certificate, now time.Time) error {
+	switch {
 	case now.Before(certificate.NotBefore):
 		return fmt.Errorf("%s is not valid before %s and it is %s: set the clock right", path, certificate.NotBefore.Format(time.RFC3339), now.Format(time.RFC3339))
 	case now.After(certificate.NotAfter):
@@ -163,14 +249,18 @@ func checkCA(path string, certificate, parent *x509.Certificate, subject []byte,
 
 // checkIssuerKey refuses an issuer's key that is not the one asked for.
 func (a *Authority) checkIssuerKey(asked string) error {
-	stored := KeyP256
-	if _, ok := a.issuer.PublicKey.(*rsa.PublicKey); ok {
-		stored = KeyRSA2048
-	}
-	if asked != "" && asked != stored {
+	if stored := keyKind(a.Issuer()); asked != "" && asked != stored {
 		return fmt.Errorf("the authority in %s has the issuer key %q, not %q: ask for %q, or use another directory", a.dir, stored, asked, stored)
 	}
 	return nil
+}
+
+// keyKind says which of the issuer keys a certificate has.
+func keyKind(certificate *x509.Certificate) string {
+	if _, ok := certificate.PublicKey.(*rsa.PublicKey); ok {
+		return KeyRSA2048
+	}
+	return KeyP256
 }
 
 // recipient returns a certificate and its key as a recipient of envelopes.

@@ -4,7 +4,6 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -16,13 +15,7 @@ import (
 // client may have asked for the RA just before, and may retry.
 const retiredLife = 24 * time.Hour
 
-// raState is the RA and those that it replaced. It is never changed, only
-// exchanged for another one.
-type raState struct {
-	current Recipient
-	retired []retired // latest first
-}
-
+// retired is an RA that was replaced.
 type retired struct {
 	Recipient
 	at time.Time
@@ -32,9 +25,9 @@ type retired struct {
 func (r retired) opens(now time.Time) bool { return now.Before(r.at.Add(retiredLife)) }
 
 // recipients returns whose envelopes are opened at a time.
-func (s *raState) recipients(now time.Time) []Recipient {
-	all := []Recipient{s.current}
-	for _, r := range s.retired {
+func (f *inForce) recipients(now time.Time) []Recipient {
+	all := []Recipient{f.ra}
+	for _, r := range f.retired {
 		if r.opens(now) {
 			all = append(all, r.Recipient)
 		}
@@ -42,29 +35,41 @@ func (s *raState) recipients(now time.Time) []Recipient {
 	return all
 }
 
-// loadRAs reads the RA and those replaced less than a day ago.
-func (a *Authority) loadRAs(s state, now time.Time) error {
-	current, err := a.loadRA(s.RA)
-	if err != nil {
+// loadRAs reads the RA and those replaced less than a day ago, by whatever
+// generation they were signed. In ShapeSingle the generations are the RAs.
+func (a *Authority) loadRAs(f *inForce, s state, now time.Time) (err error) {
+	if a.shape == ShapeSingle {
+		if f.ra, err = a.ownRA(f.current); err != nil {
+			return err
+		}
+		for _, g := range f.former {
+			own, err := a.ownRA(g)
+			if err != nil {
+				return err
+			}
+			f.retired = append(f.retired, retired{own, g.until})
+		}
+		return nil
+	}
+	if f.ra, err = a.loadRA(s.RA, f.current); err != nil {
 		return err
 	}
-	next := &raState{current: current}
 	for _, r := range s.Retired {
 		old := retired{at: r.RetiredAt}
 		if !old.opens(now) {
 			continue
 		}
-		if old.Recipient, err = a.loadRA(r.RA); err != nil {
+		if old.Recipient, err = a.loadRA(r.RA, f.all()...); err != nil {
 			return err
 		}
-		next.retired = append(next.retired, old)
+		f.retired = append(f.retired, old)
 	}
-	a.ra.Store(next)
 	return nil
 }
 
-// loadRA reads one RA. It may have expired; it must be ours.
-func (a *Authority) loadRA(serial string) (Recipient, error) {
+// loadRA reads one RA. It may have expired; one of the generations must have
+// signed it.
+func (a *Authority) loadRA(serial string, by ...*generation) (Recipient, error) {
 	if _, err := ParseSerial(serial); err != nil { // it is about to be a file name
 		return Recipient{}, fmt.Errorf("%s names no RA: %w", filepath.Join(a.dir, stateFile), err)
 	}
@@ -73,7 +78,8 @@ func (a *Authority) loadRA(serial string) (Recipient, error) {
 		return Recipient{}, err
 	}
 	path := a.path(raPrefix + serial)
-	if certificate.CheckSignatureFrom(a.issuer) != nil || FormatSerial(certificate.SerialNumber) != serial {
+	signed := func(g *generation) bool { return certificate.CheckSignatureFrom(g.issuer) == nil }
+	if !slices.ContainsFunc(by, signed) || FormatSerial(certificate.SerialNumber) != serial {
 		return Recipient{}, fmt.Errorf("%s is not the RA certificate that this authority's issuer signed: restore both from the same backup", path)
 	}
 	ra, err := recipient(certificate, key)
@@ -92,8 +98,8 @@ func (a *Authority) RotateRA() (bool, error) {
 	if a.shape == ShapeSingle {
 		return false, nil
 	}
-	a.rotating.Lock()
-	defer a.rotating.Unlock()
+	a.changing.Lock()
+	defer a.changing.Unlock()
 	rotated, err := a.rotateIfDue(a.clock.Now())
 	if err == nil {
 		err = a.removeOldRAs(a.clock.Now())
@@ -104,98 +110,127 @@ func (a *Authority) RotateRA() (bool, error) {
 	return rotated, nil
 }
 
-// due says whether an RA has a third of its life left or less, and a new one
-// would live longer. An RA from the future is due as well: a lab's clock went
-// back.
-func (a *Authority) due(ra *x509.Certificate, now time.Time) bool {
-	if now.Before(ra.NotBefore) {
+// due says whether a certificate has a third of its life left or less, and a
+// new one would live longer. One from the future is due as well: a lab's clock
+// went back.
+func due(certificate, issuer *x509.Certificate, now time.Time) bool {
+	if now.Before(certificate.NotBefore) {
 		return true
 	}
-	third := ra.NotAfter.Sub(ra.NotBefore) / 3
-	return !now.Before(ra.NotAfter.Add(-third)) && ra.NotAfter.Before(a.issuer.NotAfter)
+	third := certificate.NotAfter.Sub(certificate.NotBefore) / 3
+	return !now.Before(certificate.NotAfter.Add(-third)) && certificate.NotAfter.Before(issuer.NotAfter)
 }
 
 // rotateIfDue makes the new RA durable before authority.json names it, and
 // names it before anybody is told to encrypt to it.
 func (a *Authority) rotateIfDue(now time.Time) (bool, error) {
-	old := a.ra.Load()
-	if !a.due(old.current.Certificate, now) {
+	f := a.inForce.Load()
+	if !due(f.ra.Certificate, f.current.issuer, now) {
 		return false, nil
 	}
-	c := old.current.Certificate
-	key, err := newRSAKey()
+	ra, err := a.newRA(f.current, now)
 	if err != nil {
 		return false, err
 	}
-	certificate, err := signRA(c.RawSubject, key.Public(), a.issuer, a.issuerKey, now, a.random)
-	if err != nil {
+	changed := *f
+	changed.ra, changed.retired = ra, append([]retired{{f.ra, now}}, f.retired...)
+	if err := a.put(&changed); err != nil {
 		return false, err
 	}
-	current, err := recipient(certificate, key)
-	if err != nil {
-		return false, err
-	}
-	if err := writePair(a.dir, raPrefix+FormatSerial(certificate.SerialNumber), certificate, key); err != nil {
-		return false, err
-	}
-	if err := syncDir(a.dir); err != nil {
-		return false, err
-	}
-	next := &raState{current: current, retired: append([]retired{{old.current, now}}, old.retired...)}
-	if err := a.writeRAs(next); err != nil {
-		return false, err
-	}
-	a.ra.Store(next)
 	return true, nil
 }
 
-// writeRAs has authority.json name the RAs of a state.
-func (a *Authority) writeRAs(r *raState) error {
-	s, err := readState(a.dir)
+// newRA makes an RA and its files, which are durable when it returns.
+func (a *Authority) newRA(g *generation, now time.Time) (Recipient, error) {
+	key, err := a.rsaKey()
+	if err != nil {
+		return Recipient{}, err
+	}
+	certificate, err := signRA(a.names.ra, key.Public(), g.issuer, g.key, now, a.random)
+	if err != nil {
+		return Recipient{}, err
+	}
+	ra, err := recipient(certificate, key)
+	if err != nil {
+		return Recipient{}, err
+	}
+	if err := writePair(a.disk, a.dir, raPrefix+FormatSerial(certificate.SerialNumber), certificate, key); err != nil {
+		return Recipient{}, err
+	}
+	return ra, a.disk.sync(a.dir)
+}
+
+// put has authority.json name what is to be in force, and then has requests
+// see it. The files that it names are durable already.
+func (a *Authority) put(f *inForce) error {
+	data, err := encodeState(a.state(f))
 	if err != nil {
 		return err
 	}
-	s.RA = FormatSerial(r.current.Certificate.SerialNumber)
-	s.Retired = nil
-	for _, old := range r.retired {
-		s.Retired = append(s.Retired, retiredRA{RA: FormatSerial(old.Certificate.SerialNumber), RetiredAt: old.at})
-	}
-	data, err := encodeState(s)
-	if err != nil {
+	if err := replaceFile(a.disk, filepath.Join(a.dir, stateFile), data); err != nil {
 		return err
 	}
-	return replaceFile(filepath.Join(a.dir, stateFile), data)
+	a.inForce.Store(f)
+	return nil
+}
+
+// state is what authority.json says of what is in force.
+func (a *Authority) state(f *inForce) state {
+	s := state{Format: stateFormat, Shape: a.shape, Org: a.org, OrgID: a.orgID}
+	if a.shape == ShapeChain {
+		s.RA = FormatSerial(f.ra.Certificate.SerialNumber)
+		for _, old := range f.retired {
+			s.Retired = append(s.Retired, retiredRA{RA: FormatSerial(old.Certificate.SerialNumber), RetiredAt: old.at})
+		}
+	}
+	if len(f.former) > 0 {
+		s.Issuer = &issuerState{File: f.current.file, Since: f.current.since}
+	}
+	for _, g := range f.former {
+		s.Former = append(s.Former, issuerState{File: g.file, Since: g.since, Until: g.until})
+	}
+	if n := f.next; n != nil {
+		s.Next = &preparedState{File: n.file, PreparedAt: n.at}
+		if a.shape == ShapeChain {
+			s.Next.RA = FormatSerial(n.ra.Certificate.SerialNumber)
+		}
+	}
+	return s
 }
 
 // removeOldRAs forgets the RAs whose time is over and removes the files of
 // every RA that authority.json does not name: theirs, and what a crash left.
 // The name goes before the files: authority.json never names a missing one.
 func (a *Authority) removeOldRAs(now time.Time) error {
-	r := a.ra.Load()
-	kept := &raState{current: r.current}
-	keep := []string{FormatSerial(r.current.Certificate.SerialNumber)}
-	for _, old := range r.retired {
+	changed := *a.inForce.Load()
+	keep := []string{FormatSerial(changed.ra.Certificate.SerialNumber)}
+	if changed.next != nil {
+		keep = append(keep, FormatSerial(changed.next.ra.Certificate.SerialNumber))
+	}
+	var kept []retired
+	for _, old := range changed.retired {
 		if old.opens(now) {
-			kept.retired = append(kept.retired, old)
+			kept = append(kept, old)
 			keep = append(keep, FormatSerial(old.Certificate.SerialNumber))
 		}
 	}
+	changed.retired = kept
 	s, err := readState(a.dir)
 	if err != nil {
 		return err
 	}
-	if len(kept.retired) != len(s.Retired) {
-		if err := a.writeRAs(kept); err != nil {
+	if len(kept) != len(s.Retired) {
+		if err := a.put(&changed); err != nil {
 			return err
 		}
 	}
-	a.ra.Store(kept)
-	return removeRAsExcept(a.dir, keep)
+	a.inForce.Store(&changed)
+	return a.removeRAsExcept(keep)
 }
 
 // removeRAsExcept removes the files of all RAs but some.
-func removeRAsExcept(dir string, keep []string) error {
-	entries, err := os.ReadDir(dir)
+func (a *Authority) removeRAsExcept(keep []string) error {
+	entries, err := os.ReadDir(a.dir)
 	if err != nil {
 		return err
 	}
@@ -203,11 +238,8 @@ func removeRAsExcept(dir string, keep []string) error {
 	for _, e := range entries {
 		serial, isRA := strings.CutPrefix(e.Name(), raPrefix)
 		serial, _, _ = strings.Cut(serial, ".")
-		if !isRA || slices.Contains(keep, serial) {
-			continue
-		}
-		if err := os.Remove(filepath.Join(dir, e.Name())); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			errs = append(errs, err)
+		if isRA && !slices.Contains(keep, serial) {
+			errs = append(errs, a.disk.remove(filepath.Join(a.dir, e.Name())))
 		}
 	}
 	return errors.Join(errs...)

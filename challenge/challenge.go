@@ -10,6 +10,7 @@ package challenge
 import (
 	"context"
 	"crypto/x509"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -73,6 +74,11 @@ type Validator interface {
 	// stores the certificate.
 	Validate(ctx context.Context, a Attempt) (Grant, error)
 }
+
+// ErrPending is the cause that a Grant's Failed gets when an operator has to
+// decide first. What the Grant spends is kept with the request and spent when
+// it is approved.
+var ErrPending = errors.New("waits for approval")
 
 // A Grant is a challenge found good. It is ended by exactly one call of Issued
 // or Failed.

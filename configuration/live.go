@@ -32,9 +32,11 @@ type Live struct {
 // newLive makes a stored configuration usable. The error says why it cannot
 // be, as a sentence for whoever starts the server.
 func newLive(c depot.Configuration) (*Live, error) {
-	if err := SettingsOf(c).Validate(); err != nil {
+	settings := SettingsOf(c)
+	if err := settings.Validate(); err != nil {
 		return nil, fmt.Errorf("configuration %q (%s): %w", c.Name, c.ID, err)
 	}
+	c = settings.apply(c) // the record of an older version gets the defaults
 	static, err := challenge.NewStatic(c.Secret)
 	if err != nil {
 		return nil, fmt.Errorf("configuration %q (%s) would accept every device: %w", c.Name, c.ID, err)

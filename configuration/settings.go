@@ -1,13 +1,17 @@
 package configuration
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"maps"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"understudy.example/understudy/depot"
 )
@@ -27,6 +31,15 @@ type Settings struct {
 	SHA1               string        `json:"sha1"`
 	DES                string        `json:"des"`
 	KeyChecks          string        `json:"key_checks"`
+
+	Approval                 string `json:"approval"`
+	ApprovalTTLSeconds       int64  `json:"approval_ttl_seconds"`
+	Renewal                  bool   `json:"renewal"`
+	RenewalWindowSeconds     int64  `json:"renewal_window_seconds"` // before the end; 0: at any time
+	Queries                  string `json:"queries"`
+	NextCASigner             string `json:"next_ca_signer"`
+	RevokeUnusedAfterSeconds int64  `json:"revoke_unused_after_seconds"` // 0: never
+	DevicesFile              string `json:"devices_file"`                // on the server's machine; empty: none
 }
 
 // Values of the settings that are words.
@@ -41,6 +54,14 @@ const (
 	DESRefuse                = "refuse"
 	KeyChecksFast            = "fast"
 	KeyChecksStrict          = "strict"
+	ApprovalAuto             = "auto"       // policy and challenge decide
+	ApprovalManual           = "manual"     // an operator decides about every request
+	ApprovalManualNew        = "manual-new" // about those of devices without a certificate
+	QueriesRefuse            = "refuse"     // no GetCert, no GetCRL
+	QueriesEnrolled          = "enrolled"   // for holders of a live certificate
+	QueriesAnyone            = "anyone"
+	NextCASignerCA           = "ca" // as RFC 8894 section 4.7.1 says
+	NextCASignerRA           = "ra"
 )
 
 // Limits and reserved names.
@@ -48,7 +69,13 @@ const (
 	minValidity    = time.Minute
 	maxValidity    = 10 * 365 * 24 * time.Hour
 	maxRetryPeriod = 30 * 24 * time.Hour
+	minApprovalTTL = time.Minute
+	maxApprovalTTL = 365 * 24 * time.Hour
+	minUnused      = time.Minute
+	maxPath        = 4096        // bytes
 	reservedName   = "challenge" // is a path of the challenge page
+
+	defaultApprovalTTL = 7 * 24 * time.Hour
 )
 
 // DefaultName is the name of the configuration that the shortest SCEP URLs
@@ -74,24 +101,39 @@ func Defaults() Settings {
 		SHA1:               SHA1Allow,
 		DES:                DESAllow,
 		KeyChecks:          KeyChecksFast,
+		Approval:           ApprovalAuto,
+		ApprovalTTLSeconds: int64(defaultApprovalTTL / time.Second),
+		Queries:            QueriesRefuse,
+		NextCASigner:       NextCASignerCA,
 	}
 }
 
-// SettingsOf returns the settings of a stored configuration.
+// SettingsOf returns the settings of a stored configuration. What the record of
+// an older version does not have is as if nobody had said anything about it.
 func SettingsOf(c depot.Configuration) Settings {
+	p := c.Policy
 	return Settings{
 		Name:               c.Name,
 		Mode:               c.Mode,
 		Purpose:            c.Purpose,
-		ValiditySeconds:    int64(c.Policy.Validity / time.Second),
-		KeySizes:           slices.Clone(c.Policy.KeySizes),
-		KeyUsage:           c.Policy.KeyUsage,
-		RetryPeriodSeconds: int64(c.Policy.RetryPeriod / time.Second),
-		Chain:              c.Policy.Chain,
-		Strict:             c.Policy.Strict,
-		SHA1:               c.Policy.SHA1,
-		DES:                c.Policy.DES,
-		KeyChecks:          c.Policy.KeyChecks,
+		ValiditySeconds:    int64(p.Validity / time.Second),
+		KeySizes:           slices.Clone(p.KeySizes),
+		KeyUsage:           p.KeyUsage,
+		RetryPeriodSeconds: int64(p.RetryPeriod / time.Second),
+		Chain:              p.Chain,
+		Strict:             p.Strict,
+		SHA1:               p.SHA1,
+		DES:                p.DES,
+		KeyChecks:          p.KeyChecks,
+
+		Approval:                 cmp.Or(p.Approval, ApprovalAuto),
+		ApprovalTTLSeconds:       int64(cmp.Or(p.ApprovalTTL, defaultApprovalTTL) / time.Second),
+		Renewal:                  p.Renewal,
+		RenewalWindowSeconds:     int64(p.RenewalWindow / time.Second),
+		Queries:                  cmp.Or(p.Queries, QueriesRefuse),
+		NextCASigner:             cmp.Or(p.NextCASigner, NextCASignerCA),
+		RevokeUnusedAfterSeconds: int64(p.RevokeUnusedAfter / time.Second),
+		DevicesFile:              p.DevicesFile,
 	}
 }
 
@@ -101,18 +143,29 @@ func (s Settings) apply(c depot.Configuration) depot.Configuration {
 	sizes := slices.Clone(s.KeySizes)
 	slices.Sort(sizes)
 	c.Policy = depot.ConfigurationPolicy{
-		Validity:    time.Duration(s.ValiditySeconds) * time.Second,
+		Validity:    seconds(s.ValiditySeconds),
 		KeySizes:    sizes,
 		KeyUsage:    s.KeyUsage,
-		RetryPeriod: time.Duration(s.RetryPeriodSeconds) * time.Second,
+		RetryPeriod: seconds(s.RetryPeriodSeconds),
 		Chain:       s.Chain,
 		Strict:      s.Strict,
 		SHA1:        s.SHA1,
 		DES:         s.DES,
 		KeyChecks:   s.KeyChecks,
+
+		Approval:          s.Approval,
+		ApprovalTTL:       seconds(s.ApprovalTTLSeconds),
+		Renewal:           s.Renewal,
+		RenewalWindow:     seconds(s.RenewalWindowSeconds),
+		Queries:           s.Queries,
+		NextCASigner:      s.NextCASigner,
+		RevokeUnusedAfter: seconds(s.RevokeUnusedAfterSeconds),
+		DevicesFile:       s.DevicesFile,
 	}
 	return c
 }
+
+func seconds(n int64) time.Duration { return time.Duration(n) * time.Second }
 
 // A Problem is one thing that is wrong with one field, named as in JSON.
 type Problem struct {
@@ -189,6 +242,15 @@ func (s *Settings) fields() map[string]any {
 		"sha1":                 &s.SHA1,
 		"des":                  &s.DES,
 		"key_checks":           &s.KeyChecks,
+
+		"approval":                    &s.Approval,
+		"approval_ttl_seconds":        &s.ApprovalTTLSeconds,
+		"renewal":                     &s.Renewal,
+		"renewal_window_seconds":      &s.RenewalWindowSeconds,
+		"queries":                     &s.Queries,
+		"next_ca_signer":              &s.NextCASigner,
+		"revoke_unused_after_seconds": &s.RevokeUnusedAfterSeconds,
+		"devices_file":                &s.DevicesFile,
 	}
 }
 
@@ -231,7 +293,28 @@ func (s Settings) Validate() error {
 	oneOf(&wrong, "key_checks", s.KeyChecks, KeyChecksFast, KeyChecksStrict)
 	between(&wrong, "validity_seconds", s.ValiditySeconds, minValidity, maxValidity)
 	between(&wrong, "retry_period_seconds", s.RetryPeriodSeconds, 0, maxRetryPeriod)
+	s.validateRequests(&wrong)
 	return wrong.err()
+}
+
+// validateRequests checks what concerns approval, renewal, queries, revocation
+// and the list of devices.
+func (s Settings) validateRequests(wrong *problems) {
+	oneOf(wrong, "approval", s.Approval, ApprovalAuto, ApprovalManual, ApprovalManualNew)
+	between(wrong, "approval_ttl_seconds", s.ApprovalTTLSeconds, minApprovalTTL, maxApprovalTTL)
+	between(wrong, "renewal_window_seconds", s.RenewalWindowSeconds, 0, maxValidity)
+	oneOf(wrong, "queries", s.Queries, QueriesRefuse, QueriesEnrolled, QueriesAnyone)
+	oneOf(wrong, "next_ca_signer", s.NextCASigner, NextCASignerCA, NextCASignerRA)
+	if s.RevokeUnusedAfterSeconds != 0 {
+		between(wrong, "revoke_unused_after_seconds", s.RevokeUnusedAfterSeconds, minUnused, maxValidity)
+	}
+	switch path := s.DevicesFile; {
+	case path == "":
+	case len(path) > maxPath || !utf8.ValidString(path) || strings.ContainsFunc(path, unicode.IsControl):
+		wrong.add("devices_file", "must be a path of at most %d bytes without control characters", maxPath)
+	case !filepath.IsAbs(path):
+		wrong.add("devices_file", "must be an absolute path on the server's machine")
+	}
 }
 
 func (s Settings) validateKeySizes(wrong *problems) {

@@ -47,7 +47,9 @@ func TestDefaultsAreAsDocumented(t *testing.T) {
 		t.Fatal(err)
 	}
 	const want = `{"name":"default","mode":"static","purpose":"device-access","validity_seconds":31536000,"key_sizes":[2048],` +
-		`"key_usage":"signing","retry_period_seconds":600,"chain":"full","strict":false,"sha1":"allow","des":"allow","key_checks":"fast"}`
+		`"key_usage":"signing","retry_period_seconds":600,"chain":"full","strict":false,"sha1":"allow","des":"allow","key_checks":"fast",` +
+		`"approval":"auto","approval_ttl_seconds":604800,"renewal":false,"renewal_window_seconds":0,"queries":"refuse",` +
+		`"next_ca_signer":"ca","revoke_unused_after_seconds":0,"devices_file":""}`
 	if string(got) != want {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}
@@ -113,6 +115,26 @@ func TestValidate(t *testing.T) {
 		{"SHA-1 otherwise", set(func(s *configuration.Settings) { s.SHA1 = "" }), "sha1"},
 		{"DES otherwise", set(func(s *configuration.Settings) { s.DES = "never" }), "des"},
 		{"strict key checks", set(func(s *configuration.Settings) { s.KeyChecks = "strict" }), ""},
+		{"manual", set(func(s *configuration.Settings) { s.Approval = "manual" }), ""},
+		{"manual for new devices", set(func(s *configuration.Settings) { s.Approval = "manual-new" }), ""},
+		{"other approval", set(func(s *configuration.Settings) { s.Approval = "sometimes" }), "approval"},
+		{"a minute to approve", set(func(s *configuration.Settings) { s.ApprovalTTLSeconds = 60 }), ""},
+		{"no time to approve", set(func(s *configuration.Settings) { s.ApprovalTTLSeconds = 0 }), "approval_ttl_seconds"},
+		{"years to approve", set(func(s *configuration.Settings) { s.ApprovalTTLSeconds = 2 * year }), "approval_ttl_seconds"},
+		{"renewal in the last month", set(func(s *configuration.Settings) { s.Renewal, s.RenewalWindowSeconds = true, year/12 }), ""},
+		{"negative renewal window", set(func(s *configuration.Settings) { s.RenewalWindowSeconds = -1 }), "renewal_window_seconds"},
+		{"queries of the enrolled", set(func(s *configuration.Settings) { s.Queries = "enrolled" }), ""},
+		{"queries of anyone", set(func(s *configuration.Settings) { s.Queries = "anyone" }), ""},
+		{"other queries", set(func(s *configuration.Settings) { s.Queries = "allow" }), "queries"},
+		{"next CA signed by the RA", set(func(s *configuration.Settings) { s.NextCASigner = "ra" }), ""},
+		{"next CA signed by itself", set(func(s *configuration.Settings) { s.NextCASigner = "next" }), "next_ca_signer"},
+		{"unused for 90 days", set(func(s *configuration.Settings) { s.RevokeUnusedAfterSeconds = 90 * 24 * 3600 }), ""},
+		{"unused for seconds", set(func(s *configuration.Settings) { s.RevokeUnusedAfterSeconds = 59 }), "revoke_unused_after_seconds"},
+		{"unused for -1", set(func(s *configuration.Settings) { s.RevokeUnusedAfterSeconds = -1 }), "revoke_unused_after_seconds"},
+		{"list of devices", set(func(s *configuration.Settings) { s.DevicesFile = "/srv/lab/devices.csv" }), ""},
+		{"relative path", set(func(s *configuration.Settings) { s.DevicesFile = "devices.csv" }), "devices_file"},
+		{"path with a newline", set(func(s *configuration.Settings) { s.DevicesFile = "/srv/\nx" }), "devices_file"},
+		{"path without an end", set(func(s *configuration.Settings) { s.DevicesFile = "/" + strings.Repeat("x", 4096) }), "devices_file"},
 		{"other key checks", set(func(s *configuration.Settings) { s.KeyChecks = "none" }), "key_checks"},
 	}
 	for _, tt := range tests {
@@ -137,7 +159,8 @@ func TestModesOfLaterVersionsAreExplained(t *testing.T) {
 }
 
 func TestValidateListsEverything(t *testing.T) {
-	all := []string{"chain", "des", "key_checks", "key_sizes", "key_usage", "mode", "name", "purpose", "retry_period_seconds", "sha1", "validity_seconds"}
+	all := []string{"approval", "approval_ttl_seconds", "chain", "des", "key_checks", "key_sizes", "key_usage", "mode", "name",
+		"next_ca_signer", "purpose", "queries", "retry_period_seconds", "sha1", "validity_seconds"}
 	got := fieldsOf(t, configuration.Settings{RetryPeriodSeconds: -1}.Validate())
 	slices.Sort(got)
 	if !slices.Equal(got, all) {
@@ -168,7 +191,8 @@ func TestMerge(t *testing.T) {
 // Every field of the JSON form can be merged.
 func TestMergeKnowsAllFields(t *testing.T) {
 	want := configuration.Settings{Name: "x", Mode: "m", Purpose: "p", ValiditySeconds: 1, KeySizes: []int{2}, KeyUsage: "u",
-		RetryPeriodSeconds: 3, Chain: "c", Strict: true, SHA1: "s", DES: "d", KeyChecks: "k"}
+		RetryPeriodSeconds: 3, Chain: "c", Strict: true, SHA1: "s", DES: "d", KeyChecks: "k", Approval: "a", ApprovalTTLSeconds: 4,
+		Renewal: true, RenewalWindowSeconds: 5, Queries: "q", NextCASigner: "n", RevokeUnusedAfterSeconds: 6, DevicesFile: "f"}
 	object, err := json.Marshal(want)
 	if err != nil {
 		t.Fatal(err)
@@ -182,7 +206,8 @@ func TestMergeKnowsAllFields(t *testing.T) {
 func TestMergeIsStrict(t *testing.T) {
 	tests := []struct{ object, fields string }{
 		{``, ""}, {`null`, ""}, {`[]`, ""}, {`"x"`, ""}, {`{"name":"x"} {}`, ""}, {`{"name":`, ""},
-		{`{"renewal": true}`, "renewal"},
+		{`{"renewals": true}`, "renewals"},
+		{`{"renewal": 1}`, "renewal"},
 		{`{"Strict": true}`, "Strict"},
 		{`{"policy": {}}`, "policy"},
 		{`{"validity_seconds": "365d"}`, "validity_seconds"},
@@ -258,6 +283,17 @@ func TestWarnings(t *testing.T) {
 		{"4096", func(p *depot.ConfigurationPolicy) { p.KeySizes = []int{2048, 4096} }, "low key_sizes"},
 		{"no root", func(p *depot.ConfigurationPolicy) { p.Chain = "no-root" }, "medium chain"},
 		{"strict", func(p *depot.ConfigurationPolicy) { p.Strict = true }, "low strict"},
+		{"manual", func(p *depot.ConfigurationPolicy) { p.Approval, p.ApprovalTTL = "manual", time.Hour }, "medium approval"},
+		{"manual for new devices", func(p *depot.ConfigurationPolicy) { p.Approval, p.ApprovalTTL = "manual-new", time.Hour }, ""},
+		{"little time to approve", func(p *depot.ConfigurationPolicy) { p.Approval, p.ApprovalTTL = "manual-new", time.Minute }, "medium approval_ttl_seconds"},
+		{"little time that nobody needs", func(p *depot.ConfigurationPolicy) { p.Approval, p.ApprovalTTL = "auto", time.Minute }, ""},
+		{"renewal", func(p *depot.ConfigurationPolicy) { p.Renewal, p.RenewalWindow = true, time.Hour }, "low renewal"},
+		{"renewal at any time", func(p *depot.ConfigurationPolicy) { p.Renewal = true }, "low renewal,medium renewal_window_seconds"},
+		{"queries of the enrolled", func(p *depot.ConfigurationPolicy) { p.Queries = "enrolled" }, ""},
+		{"queries of anyone", func(p *depot.ConfigurationPolicy) { p.Queries = "anyone" }, "medium queries"},
+		{"next CA signed by the RA", func(p *depot.ConfigurationPolicy) { p.NextCASigner = "ra" }, "low next_ca_signer"},
+		{"unused for 90 days", func(p *depot.ConfigurationPolicy) { p.RevokeUnusedAfter = 90 * 24 * time.Hour }, ""},
+		{"unused for an hour", func(p *depot.ConfigurationPolicy) { p.RevokeUnusedAfter = time.Hour }, "medium revoke_unused_after_seconds"},
 	}
 	for _, tt := range tests {
 		p := quiet
@@ -276,5 +312,17 @@ func TestWarnings(t *testing.T) {
 		if list == nil {
 			t.Errorf("%s: nil, which is null in JSON", tt.name)
 		}
+	}
+}
+
+// A record that was stored before there were these settings has their
+// defaults.
+func TestSettingsOfOldRecords(t *testing.T) {
+	old := depot.Configuration{Name: "default", Mode: depot.ModeStatic, Purpose: depot.PurposeDeviceAccess, Policy: depot.ConfigurationPolicy{
+		Validity: 365 * 24 * time.Hour, KeySizes: []int{2048}, KeyUsage: "signing", RetryPeriod: 10 * time.Minute,
+		Chain: "full", SHA1: "allow", DES: "allow", KeyChecks: "fast",
+	}}
+	if got := configuration.SettingsOf(old); !reflect.DeepEqual(got, named("default")) {
+		t.Errorf("got  %+v\nwant %+v", got, named("default"))
 	}
 }

@@ -50,5 +50,26 @@ func Warnings(c depot.Configuration) []Warning {
 		"messages signed with SHA-1 are accepted, which old clients need; refuse it when all clients know SHA-256")
 	warn(p.DES == DESAllow, SeverityMedium, "des",
 		"requests encrypted with single DES are accepted, which scepclient needs, and their challenge can be read by whoever records them; refuse it when all clients know AES")
+	warnRequests(p, warn)
 	return list
+}
+
+// warnRequests is Warnings for approval, renewal, queries, revocation and the
+// list of devices.
+func warnRequests(p depot.ConfigurationPolicy, warn func(when bool, severity Severity, field, detail string)) {
+	manual := p.Approval == ApprovalManual || p.Approval == ApprovalManualNew
+	warn(p.Approval == ApprovalManual, SeverityMedium, "approval",
+		"requests without a challenge wait for approval too, so that anybody can fill the list of requests")
+	warn(manual && p.ApprovalTTL != 0 && p.ApprovalTTL < time.Hour, SeverityMedium, "approval_ttl_seconds",
+		"requests wait for approval for less than an hour, and clients may not ask again as soon as that")
+	warn(p.Renewal, SeverityLow, "renewal",
+		"certificates can be renewed without a challenge, which Okta refuses: a test that passes here may fail there")
+	warn(p.Renewal && p.RenewalWindow == 0, SeverityMedium, "renewal_window_seconds",
+		"a certificate can be renewed at any time, so that whoever steals a key once keeps its identity")
+	warn(p.Queries == QueriesAnyone, SeverityMedium, "queries",
+		"anybody can ask for the certificate of any device (GetCert) and learn its names")
+	warn(p.NextCASigner == NextCASignerRA, SeverityLow, "next_ca_signer",
+		"GetNextCACert is signed by the RA, not by the CA as RFC 8894 says, and clients that follow it refuse the answer")
+	warn(p.RevokeUnusedAfter != 0 && p.RevokeUnusedAfter < 24*time.Hour, SeverityMedium, "revoke_unused_after_seconds",
+		"certificates that are not seen in use within a day are revoked")
 }

@@ -20,3 +20,16 @@ func (c Configuration) Clone() Configuration {
 	c.Policy.KeySizes = slices.Clone(c.Policy.KeySizes)
 	return c
 }
+
+// Clone returns a copy that shares no memory with r.
+func (r Request) Clone() Request {
+	r.Draft = r.Draft.Clone()
+	r.CSR = bytes.Clone(r.CSR)
+	return r
+}
+
+// Clone returns a copy that shares no memory with l.
+func (l DeviceList) Clone() DeviceList {
+	l.Devices = slices.Clone(l.Devices)
+	return l
+}

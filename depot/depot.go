@@ -48,11 +48,20 @@ var (
 // the caller, and the caller's arguments stay the caller's. Times come back in
 // UTC, exact to the microsecond; empty lists come back nil.
 type Depot interface {
+	Requests
+	Revocations
+	DeviceLists
+
 	// Commit stores, in one step: the transaction, the identity, the device,
-	// the spent challenge if there is one, an event, and the ledger entries.
-	// It returns the identity as stored: PreviousSerial is the depot's to
-	// give. Looked at in this order: ErrInvalid, ErrTransactionConflict,
+	// the spent challenge if there is one, the mark on the certificate that is
+	// superseded if there is one, an event, and the ledger entries. It returns
+	// the identity as stored: PreviousSerial is the depot's to give, what only
+	// later steps can say (Identity.AtIssue) is not taken from the caller, and
+	// neither are RequestID and ApprovedBy, which are for Requests.Decide.
+	// Looked at in this order: ErrInvalid, ErrTransactionConflict, ErrNotFound
+	// and ErrTransactionConflict and ErrRevoked of what is superseded,
 	// ErrChallengeSpent, ErrExists (certificate serial or SHA-256 taken).
+	// Requests that wait are not looked at, see Requests.Decide.
 	Commit(ctx context.Context, i Issuance) (Identity, error)
 
 	// Transaction returns the last transaction of that id within the

@@ -102,6 +102,14 @@ type Identity struct {
 	ApprovedBy     string    // who did
 }
 
+// AtIssue returns the identity without what only later steps can say:
+// revocation, renewal and first use.
+func (i Identity) AtIssue() Identity {
+	i.RevokedAt, i.RevocationReason, i.RevokedBy = time.Time{}, "", ""
+	i.SupersededAt, i.SupersededBy, i.UsedAt = time.Time{}, "", time.Time{}
+	return i
+}
+
 // DeviceNames is who a subject names, as package device read it.
 type DeviceNames struct {
 	Key          string // within the configuration

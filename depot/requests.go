@@ -80,6 +80,53 @@ type Decision struct {
 	Issuance *Issuance
 }
 
+// Decide returns the request as the decision leaves it, and what to store with
+// it: a copy of the issuance that names the request and who approved it, nil
+// for a denial. It is for depots, which have looked at Decision.Validate, and
+// does not compare with what else is stored. ErrDecided; ErrInvalid when the
+// issuance is not what was asked for.
+func (r Request) Decide(d Decision) (Request, *Issuance, error) {
+	if r.StateAt(d.At) != RequestPending {
+		return r, nil, ErrDecided
+	}
+	r.State, r.DecidedAt, r.DecidedBy, r.Note = d.State, d.At, d.By, d.Note
+	if d.Issuance == nil {
+		return r, nil, nil
+	}
+	i := *d.Issuance
+	if !r.Transaction.sameMessage(i.Transaction) || i.Challenge != r.Challenge || i.Supersedes != r.Supersedes {
+		return r, nil, invalid("issuance is not what request %s asks for", r.ID)
+	}
+	i.Identity = i.Identity.AtIssue()
+	i.Identity.RequestID, i.Identity.ApprovedBy = r.ID, d.By
+	r.Transaction.CertificateSerial = i.Transaction.CertificateSerial
+	return r, &i, nil
+}
+
+// sameMessage compares what the client sent.
+func (t Transaction) sameMessage(o Transaction) bool {
+	t.Sequence, t.CertificateSerial, t.At = o.Sequence, o.CertificateSerial, o.At
+	return t == o
+}
+
+// Event returns the event that becoming what it is, is for the request. Its
+// sequence is the depot's to give.
+func (r Request) Event() Event {
+	e := Event{
+		Type: EventRequestPending, At: r.Transaction.At,
+		ConfigurationID: r.Transaction.ConfigurationID, ConfigurationName: r.Draft.ConfigurationName,
+		CertificateSerial: r.Transaction.CertificateSerial, DeviceKey: r.Draft.Device.Key,
+		TransactionID: r.Transaction.ID, RequestID: r.ID,
+	}
+	switch r.State {
+	case RequestApproved:
+		e.Type, e.At = EventRequestApproved, r.DecidedAt
+	case RequestDenied:
+		e.Type, e.At = EventRequestDenied, r.DecidedAt
+	}
+	return e
+}
+
 // Requests is the part of a Depot that keeps requests that wait for a
 // decision. They survive a restart and are in the ledger.
 type Requests interface {
@@ -87,19 +134,30 @@ type Requests interface {
 	// transaction with the same configuration and transactionID that the
 	// caller saw (0: none), afterRequest the id of the last such request
 	// (empty: none): when either moved on, or the same pkiMessage was answered
-	// or waits already, the answer is ErrTransactionConflict. ErrExists: the
-	// id is taken.
+	// or made a request before, whatever became of that one, the answer is
+	// ErrTransactionConflict. Looked at in this order: ErrInvalid,
+	// ErrTransactionConflict, ErrExists (the id is taken).
 	AddRequest(ctx context.Context, r Request, after uint64, afterRequest string) error
 	// Request finds by id. ErrNotFound.
 	Request(ctx context.Context, id string) (Request, error)
 	// RequestOfTransaction returns the last request with that transactionID
 	// within the configuration, in whatever state. ErrNotFound.
 	RequestOfTransaction(ctx context.Context, configurationID, transactionID string) (Request, error)
-	// Requests lists a page, the latest first. ErrCursor.
+	// Requests lists a page, the latest first. ErrInvalid, ErrCursor.
 	Requests(ctx context.Context, q RequestQuery) (Page[Request], error)
 	// Decide ends a pending request and, when it is approved, stores the
 	// issuance, in one step: both are there or neither. In this order:
-	// ErrInvalid, ErrNotFound, ErrDecided (also at or after ExpiresAt), then
-	// what Commit can answer. It returns the request as stored.
+	// ErrInvalid, ErrNotFound, ErrDecided (also at or after ExpiresAt),
+	// ErrInvalid (the issuance is not what the request asks for: message,
+	// challenge, superseded certificate), then what Commit can answer.
+	//
+	// A transaction that led to a certificate after the request was stored,
+	// because the configuration was switched to automatic approval meanwhile,
+	// is ErrTransactionConflict whatever Issuance.After says: one request of a
+	// client is one certificate. Such a request can be denied, and expires.
+	//
+	// The identity's RequestID and ApprovedBy are the depot's to give. It
+	// returns the request as stored; two events tell of an approval,
+	// certificate.issued and then request.approved.
 	Decide(ctx context.Context, d Decision) (Request, error)
 }

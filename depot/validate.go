@@ -45,6 +45,8 @@ func (i Issuance) Validate() error {
 		return invalid("transaction without its message")
 	case len(i.Challenge.ID) > maxID:
 		return invalid("challenge id of %d bytes", len(i.Challenge.ID))
+	case i.Supersedes == id.CertificateSerial:
+		return invalid("certificate %s supersedes itself", i.Supersedes)
 	case t.ConfigurationID != id.ConfigurationID || t.ID != id.TransactionID || t.CertificateSerial != id.CertificateSerial:
 		return invalid("transaction and identity disagree about configuration, transactionID or certificate serial")
 	}
@@ -105,7 +107,7 @@ func (i Issuance) Event() Event {
 		Type: EventCertificateIssued, At: i.Identity.IssuedAt,
 		ConfigurationID: i.Identity.ConfigurationID, ConfigurationName: i.Identity.ConfigurationName,
 		CertificateSerial: i.Identity.CertificateSerial, DeviceKey: i.Identity.Device.Key,
-		TransactionID: i.Identity.TransactionID,
+		TransactionID: i.Identity.TransactionID, RequestID: i.Identity.RequestID,
 	}
 }
 
@@ -133,6 +135,80 @@ func (q IdentityQuery) Selects(i Identity) bool {
 		return false
 	}
 	return true
+}
+
+// Validate returns ErrInvalid, saying why, for a request that cannot be found
+// or decided.
+func (r Request) Validate() error {
+	t, draft := r.Transaction, r.Draft
+	switch {
+	case !validID(r.ID):
+		return invalid("request id %q", r.ID)
+	case r.State != RequestPending || !r.DecidedAt.IsZero() || r.DecidedBy != "" || r.Note != "":
+		return invalid("request %s is decided before it is stored", r.ID)
+	case !validID(t.ConfigurationID):
+		return invalid("configuration id %q", t.ConfigurationID)
+	case t.ID == "" || len(t.ID) > maxKey:
+		return invalid("transactionID of %d bytes", len(t.ID))
+	case t.MessageSHA256 == [32]byte{}:
+		return invalid("transaction without its message")
+	case t.CertificateSerial != "" || draft.CertificateSerial != "" || len(draft.DER) != 0:
+		return invalid("request %s has a certificate", r.ID)
+	case draft.ConfigurationID != t.ConfigurationID || draft.TransactionID != t.ID:
+		return invalid("transaction and draft disagree about configuration or transactionID")
+	case len(r.CSR) == 0:
+		return invalid("request %s without its CSR", r.ID)
+	case len(r.Challenge.ID) > maxID:
+		return invalid("challenge id of %d bytes", len(r.Challenge.ID))
+	case r.ExpiresAt.IsZero():
+		return invalid("request %s without an end", r.ID)
+	}
+	return nil
+}
+
+// Validate returns ErrInvalid for a query whose answer would depend on a time
+// that it does not name.
+func (q RequestQuery) Validate() error {
+	switch q.State {
+	case "":
+	case RequestPending, RequestApproved, RequestDenied, RequestExpired:
+		if q.Now.IsZero() {
+			return invalid("query for the state of requests without a time")
+		}
+	default:
+		return invalid("state %q", q.State)
+	}
+	return nil
+}
+
+// Selects says whether the query asks for this request.
+func (q RequestQuery) Selects(r Request) bool {
+	return (q.ConfigurationID == "" || q.ConfigurationID == r.Transaction.ConfigurationID) &&
+		(q.State == "" || q.State == r.StateAt(q.Now))
+}
+
+// Validate returns ErrInvalid for a decision that contradicts itself.
+func (d Decision) Validate() error {
+	switch {
+	case d.RequestID == "" || d.At.IsZero():
+		return invalid("decision without its request or its time")
+	case d.State == RequestDenied && d.Issuance == nil:
+		return nil
+	case d.State == RequestApproved && d.Issuance != nil:
+		return d.Issuance.Validate()
+	}
+	return invalid("%q is no decision, or has an issuance that does not go with it", d.State)
+}
+
+// Validate returns ErrInvalid for a revocation without a reason or a time.
+func (r Revocation) Validate() error {
+	if _, known := r.Reason.Code(); !known {
+		return invalid("reason %q", r.Reason)
+	}
+	if r.At.IsZero() {
+		return invalid("revocation without its time")
+	}
+	return nil
 }
 
 func canonicalSerial(s string) bool {

@@ -1,5 +1,6 @@
-// Package enroll is the flow of one enrolment, from the bytes of a pkiMessage
-// to the bytes of the reply: message → CSR → transaction → permit → grant →
+// Package enroll is the flow of one SCEP message, from the bytes of a
+// pkiMessage to the bytes of the reply. For an enrolment: message → CSR →
+// signer → transaction → permit → list of devices → grant → operator →
 // certificate → commit → CertRep.
 //
 // It is the only place that knows the order. It must not know HTTP, and it
@@ -8,29 +9,77 @@ package enroll
 
 import (
 	"context"
+	"crypto/rand"
+	"crypto/x509"
 	"errors"
+	"io"
+	"sync"
 
 	"understudy.example/understudy/ca"
 	"understudy.example/understudy/clock"
 	"understudy.example/understudy/configuration"
 	"understudy.example/understudy/depot"
+	"understudy.example/understudy/devicelist"
 	"understudy.example/understudy/refusal"
 	"understudy.example/understudy/scep"
 )
 
-// Service answers pkiMessages. It is safe for concurrent use.
+// Service answers pkiMessages, and decides about requests that wait for it. It
+// is safe for concurrent use.
 type Service struct {
-	depot     depot.Depot
-	authority *ca.Authority
-	clock     clock.Clock
-	auditor   *KeyAuditor
+	depot          depot.Depot
+	authority      *ca.Authority
+	clock          clock.Clock
+	auditor        *KeyAuditor
+	devices        *devicelist.Book
+	configurations func(id string) (*configuration.Live, bool)
+	crls           CRLSource
+	random         io.Reader
+
+	deciding sync.Mutex // held while a request is approved or denied
+	backlog  backlog
 }
+
+// A CRLSource returns the current CRL of an issuer of ours, in DER.
+type CRLSource func(ctx context.Context, issuer *x509.Certificate) ([]byte, error)
+
+// Option is what New can do without.
+type Option func(*Service)
+
+// WithCRLs answers GetCRL, where a configuration allows it. Without it GetCRL
+// is refused.
+func WithCRLs(source CRLSource) Option { return func(s *Service) { s.crls = source } }
+
+// WithConfigurations says where Approve finds the configuration of a request,
+// which is configuration.Set.ByID. Without it nothing can be approved.
+func WithConfigurations(byID func(id string) (*configuration.Live, bool)) Option {
+	return func(s *Service) { s.configurations = byID }
+}
+
+// WithDevices judges by a book of lists that others write to as well. Without
+// it the service has a book of its own, which is Devices.
+func WithDevices(b *devicelist.Book) Option { return func(s *Service) { s.devices = b } }
+
+// WithRandom makes replies and the ids of requests from another source than
+// crypto/rand.
+func WithRandom(random io.Reader) Option { return func(s *Service) { s.random = random } }
 
 // New returns a service that issues from authority and keeps in d. The auditor
 // gets the key of every new certificate.
-func New(d depot.Depot, authority *ca.Authority, c clock.Clock, auditor *KeyAuditor) *Service {
-	return &Service{depot: d, authority: authority, clock: c, auditor: auditor}
+func New(d depot.Depot, authority *ca.Authority, c clock.Clock, auditor *KeyAuditor, options ...Option) *Service {
+	s := &Service{
+		depot: d, authority: authority, clock: c, auditor: auditor, devices: devicelist.NewBook(d), random: rand.Reader,
+		configurations: func(string) (*configuration.Live, bool) { return nil, false },
+	}
+	for _, o := range options {
+		o(s)
+	}
+	return s
 }
+
+// Devices returns the lists of devices that enrolments are judged by. Lists
+// must be changed through it, not in the depot behind it.
+func (s *Service) Devices() *devicelist.Book { return s.devices }
 
 // Request is one pkiMessage as it arrived.
 type Request struct {
@@ -57,12 +106,13 @@ const (
 	Issued   Outcome = "issued"   // a new certificate
 	Repeated Outcome = "repeated" // the certificate that this transaction already has
 	Pending  Outcome = "pending"  // an operator must decide
+	Answered Outcome = "answered" // a GetCert or GetCRL got what it asked for
 	Refused  Outcome = "refused"  // see Reason
 	Failed   Outcome = "failed"   // an internal error; see Internal
 )
 
 // Outcomes returns the whole set, for metrics and documentation.
-func Outcomes() []Outcome { return []Outcome{Issued, Repeated, Pending, Refused, Failed} }
+func Outcomes() []Outcome { return []Outcome{Issued, Repeated, Pending, Answered, Refused, Failed} }
 
 // Answer is the reply to a request and everything that the operator's log line
 // says about it.
@@ -80,6 +130,7 @@ type Answer struct {
 	TransactionID     string // printable, as checked by package scep
 	DeviceKey         string
 	CertificateSerial string
+	RequestID         string // of the request that waits, or that was approved
 	Warnings          []string
 }
 
@@ -115,6 +166,7 @@ func (f *flow) answer(identity depot.Identity, outcome Outcome, cause error) Ans
 		TransactionID:     f.message.TransactionID,
 		DeviceKey:         f.device.Key,
 		CertificateSerial: identity.CertificateSerial,
+		RequestID:         f.requestID,
 		Warnings:          f.warnings(),
 	}
 	if cause == nil {

@@ -1,9 +1,7 @@
 package enroll
 
 import (
-	"bytes"
 	"context"
-	"crypto/sha256"
 	"crypto/x509"
 	"errors"
 	"fmt"
@@ -35,52 +33,73 @@ type flow struct {
 
 	enrolment *scep.Enrolment // from open on
 	device    device.Names    // from open on
+	signer    *depot.Identity // from bind on: the certificate of ours that signed, if one did
+	requestID string          // as soon as there is one
+	odd       []string        // warnings of the flow itself
 	reply     []byte          // at the end
 }
 
-// run goes through the steps of one enrolment in their order. decoded is what
-// decoding had to object to, if anything.
+// policy is what the configuration holds its enrolments to.
+func (f *flow) policy() depot.ConfigurationPolicy { return f.request.Configuration.Record.Policy }
+
+// run takes a message to where its type is answered. decoded is what decoding
+// had to object to, if anything.
 func (f *flow) run(ctx context.Context, decoded error) (depot.Identity, Outcome, error) {
 	if decoded != nil {
 		return depot.Identity{}, "", decoded
 	}
-	if err := f.allowed(); err != nil {
+	// Could what is asked for be delivered at all?
+	if err := scep.CanReplyTo(f.message); err != nil {
 		return depot.Identity{}, "", err
 	}
-	if err := f.open(ctx); err != nil {
-		return depot.Identity{}, "", err
-	}
-	for range maxRounds {
-		known, last, err := f.known(ctx)
-		if err != nil {
-			return depot.Identity{}, "", err
-		}
-		if known != nil {
-			return *known, Repeated, f.repeat(*known)
-		}
-		identity, err := f.enrol(ctx, last)
-		if !errors.Is(err, depot.ErrTransactionConflict) && !errors.Is(err, depot.ErrExists) {
-			return identity, Issued, err
-		}
-	}
-	return depot.Identity{}, "", fmt.Errorf("enrol: transaction %q kept changing", f.message.TransactionID)
-}
-
-// allowed checks what needs no key: is this message type served here, and
-// could an issued certificate be delivered at all?
-func (f *flow) allowed() error {
 	switch f.message.Type {
-	case scep.PKCSReq:
-		return scep.CanReplyTo(f.message)
-	case scep.RenewalReq:
-		return refusal.WithText(refusal.RenewalNotOffered, renewalText, "RenewalReq to a configuration that does not offer renewal")
+	case scep.PKCSReq, scep.RenewalReq:
+		return f.enrol(ctx)
+	case scep.CertPoll:
+		return f.poll(ctx)
+	case scep.GetCert:
+		return f.getCertificate(ctx)
+	case scep.GetCRL:
+		return depot.Identity{}, Answered, f.getCRL(ctx)
 	default:
-		return refusal.New(refusal.UnsupportedOperation, "message type %s is not served here", f.message.Type)
+		return depot.Identity{}, "", unserved(f.message.Type)
 	}
 }
 
-// open decrypts the request and binds it to whoever signed it.
-func (f *flow) open(ctx context.Context) error {
+// unserved refuses a message type that this configuration has no answer to.
+func unserved(t scep.MessageType) error {
+	return refusal.New(refusal.UnsupportedOperation, "message type %s is not served here", t)
+}
+
+// enrol answers a PKCSReq or RenewalReq. It decides anew when another request
+// changed, between looking and storing, what the decision was made on.
+func (f *flow) enrol(ctx context.Context) (depot.Identity, Outcome, error) {
+	if f.message.Type == scep.RenewalReq && !f.policy().Renewal {
+		return depot.Identity{}, "", refusal.WithText(refusal.RenewalNotOffered, renewalText,
+			"RenewalReq to a configuration that does not offer renewal")
+	}
+	if err := f.open(); err != nil {
+		return depot.Identity{}, "", err
+	}
+	var err error
+	for range maxRounds {
+		var identity depot.Identity
+		var outcome Outcome
+		if identity, outcome, err = f.decide(ctx); !overtaken(err) {
+			return identity, outcome, err
+		}
+	}
+	return depot.Identity{}, "", fmt.Errorf("enrol: transaction %q kept changing: %w", f.message.TransactionID, err)
+}
+
+// overtaken says whether a step failed because somebody else's came first, or
+// took the certificate serial.
+func overtaken(err error) bool {
+	return errors.Is(err, depot.ErrTransactionConflict) || errors.Is(err, depot.ErrExists) || errors.Is(err, depot.ErrRevoked)
+}
+
+// open decrypts the request and reads who it is for.
+func (f *flow) open() error {
 	enrolment, err := f.message.Open(f.recipients(), f.request.Configuration.SCEPOptions(f.now))
 	if err != nil {
 		return err
@@ -90,67 +109,122 @@ func (f *flow) open(ctx context.Context) error {
 		return refusal.New(refusal.SubjectRejected, "subject of the CSR: %v", err)
 	}
 	f.enrolment, f.device = enrolment, names
-	return f.bind(ctx)
-}
-
-// bind makes sure that whoever signed the message may speak for the CSR's key:
-// the same key did, or a live certificate that this authority issued to the
-// same device (macOS signs with the old identity when it enrols again). Names
-// prove nothing, so the certificate is compared whole.
-func (f *flow) bind(ctx context.Context) error {
-	if f.enrolment.SignerKeyIsCSRKey {
-		return nil
-	}
-	signer := f.message.Signer
-	identity, err := f.service.depot.IdentityBySHA256(ctx, sha256.Sum256(signer.Raw))
-	if errors.Is(err, depot.ErrNotFound) {
-		return refusal.New(refusal.SignerNotTrusted, "signer key is not the CSR's, and the signer certificate is not one of ours")
-	}
-	if err != nil {
-		return fmt.Errorf("find signer certificate: %w", err)
-	}
-	switch {
-	case !bytes.Equal(identity.DER, signer.Raw):
-		return refusal.New(refusal.SignerNotTrusted, "signer certificate differs from certificate %s of ours", identity.CertificateSerial)
-	case identity.ConfigurationID != f.request.Configuration.Record.ID || identity.Device.Key != f.device.Key:
-		return refusal.New(refusal.SignerNotTrusted, "signer certificate %s belongs to another device", identity.CertificateSerial)
-	case identity.Void || !identity.RevokedAt.IsZero():
-		return refusal.New(refusal.SignerNotTrusted, "signer certificate %s is revoked", identity.CertificateSerial)
-	case f.now.Before(identity.NotBefore) || !f.now.Before(identity.NotAfter):
-		return refusal.New(refusal.SignerNotTrusted, "signer certificate %s is not valid now", identity.CertificateSerial)
-	}
 	return nil
 }
 
-// enrol decides about a request that no earlier transaction answers, issues,
-// and returns when the certificate is durable and the reply is made. After the
-// challenge was found good only signing and storing can fail.
-func (f *flow) enrol(ctx context.Context, last uint64) (depot.Identity, error) {
-	live := f.request.Configuration
-	permit, err := live.Policy.Check(f.enrolment.CSR, f.now)
-	if err != nil {
-		return depot.Identity{}, err
+// decide goes through the steps of one enrolment in their order. Nothing is
+// spent or stored before all of them agree.
+func (f *flow) decide(ctx context.Context) (depot.Identity, Outcome, error) {
+	if err := f.bind(ctx); err != nil {
+		return depot.Identity{}, "", err
 	}
+	h, err := f.history(ctx)
+	if err != nil {
+		return depot.Identity{}, "", err
+	}
+	if identity, outcome, err := f.earlier(ctx, h); err != nil || outcome != "" {
+		return identity, outcome, err
+	}
+	permit, err := f.request.Configuration.Policy.Check(f.enrolment.CSR, f.now)
+	if err != nil {
+		return depot.Identity{}, "", err
+	}
+	if err := f.service.listed(ctx, f.request.Configuration.Record, depot.DeviceNames(f.device)); err != nil {
+		return depot.Identity{}, "", err
+	}
+	auth, err := f.authorise(ctx)
+	if err != nil {
+		return depot.Identity{}, "", err
+	}
+	waits, err := f.needsApproval(ctx, auth)
+	if err != nil {
+		return depot.Identity{}, "", errors.Join(err, auth.grant.Failed(ctx, err))
+	}
+	if waits {
+		return depot.Identity{}, Pending, f.ask(ctx, permit, auth, h)
+	}
+	identity, err := f.issue(ctx, permit, auth, h)
+	return identity, Issued, err
+}
+
+// An authorisation is why a request may have a certificate.
+type authorisation struct {
+	// grant is of the challenge; one that knows nothing when there was none
+	// to judge.
+	grant challenge.Grant
+	mode  string // of the challenge; empty: there was none to judge
+	// supersedes is the certificate serial of what is renewed; empty: this is
+	// no renewal.
+	supersedes string
+}
+
+// stranger says that nothing but an operator's word is good enough.
+func (a authorisation) stranger() bool { return a.mode == "" && a.supersedes == "" }
+
+// authorise finds the authorisation: the old certificate for a renewal where
+// the configuration offers it, a good challenge, or, where an operator decides
+// about everything, nothing.
+func (f *flow) authorise(ctx context.Context) (authorisation, error) {
+	old, err := f.renewed()
+	if err != nil {
+		return authorisation{}, err
+	}
+	password := challenge.NewSecret(f.enrolment.ChallengePassword.Reveal())
+	switch {
+	case old != "":
+		return authorisation{grant: noGrant{}, supersedes: old}, nil
+	case password.Empty() && f.asksOperatorFirst():
+		return authorisation{grant: noGrant{}}, nil
+	}
+	live := f.request.Configuration
 	grant, err := live.Validator.Validate(ctx, challenge.Attempt{
 		ConfigurationID: live.Record.ID,
 		TransactionID:   f.message.TransactionID,
 		CSR:             f.enrolment.CSR,
-		Challenge:       challenge.NewSecret(f.enrolment.ChallengePassword.Reveal()),
+		Challenge:       password,
 		Now:             f.now,
 	})
 	if err != nil {
-		return depot.Identity{}, err
+		return authorisation{}, err
 	}
+	return authorisation{grant: grant, mode: string(live.Record.Mode)}, nil
+}
+
+// noGrant stands for a challenge where none was judged.
+type noGrant struct{}
+
+func (noGrant) Spends() depot.ChallengeRef                      { return depot.ChallengeRef{} }
+func (noGrant) Issued(context.Context, *x509.Certificate) error { return nil }
+func (noGrant) Failed(context.Context, error) error             { return nil }
+
+// listed refuses a device that is not on its configuration's list. A
+// configuration whose list is in a file that was never read is closed.
+func (s *Service) listed(ctx context.Context, c depot.Configuration, names depot.DeviceNames) error {
+	listed, exists, err := s.devices.Has(ctx, c.ID, names)
+	switch {
+	case err != nil:
+		return fmt.Errorf("find device on list: %w", err)
+	case exists && !listed:
+		return refusal.New(refusal.DeviceNotListed, "device %q is not on the configuration's list", names.Key)
+	case !exists && c.Policy.DevicesFile != "":
+		return refusal.New(refusal.DeviceNotListed, "the configuration's list was never read from %s", c.Policy.DevicesFile)
+	}
+	return nil
+}
+
+// issue makes the certificate, and returns when it is durable and the reply is
+// made. After the challenge was found good only signing and storing can fail.
+func (f *flow) issue(ctx context.Context, permit *ca.Permit, auth authorisation, h history) (depot.Identity, error) {
 	certificate, err := f.service.authority.Issue(permit)
 	if err != nil {
 		err = fmt.Errorf("issue certificate: %w", err)
-		return depot.Identity{}, errors.Join(err, grant.Failed(ctx, err))
+		return depot.Identity{}, errors.Join(err, auth.grant.Failed(ctx, err))
 	}
-	identity, err := f.keep(ctx, permit, grant, certificate, last)
+	identity, err := f.keep(ctx, permit, auth, certificate, h)
 	if err != nil {
-		return depot.Identity{}, errors.Join(err, grant.Failed(ctx, err))
+		return identity, errors.Join(err, auth.grant.Failed(ctx, err))
 	}
-	if err := grant.Issued(ctx, certificate); err != nil {
+	if err := auth.grant.Issued(ctx, certificate); err != nil {
 		return identity, fmt.Errorf("end grant: %w", err)
 	}
 	f.service.auditor.enqueue(identity)
@@ -159,8 +233,8 @@ func (f *flow) enrol(ctx context.Context, last uint64) (depot.Identity, error) {
 
 // keep stores the certificate and makes the reply. Neither needs the other, so
 // they run side by side; the reply leaves only when both are done.
-func (f *flow) keep(ctx context.Context, permit *ca.Permit, grant challenge.Grant,
-	certificate *x509.Certificate, last uint64) (depot.Identity, error) {
+func (f *flow) keep(ctx context.Context, permit *ca.Permit, auth authorisation,
+	certificate *x509.Certificate, h history) (depot.Identity, error) {
 	type made struct {
 		reply []byte
 		err   error
@@ -177,16 +251,19 @@ func (f *flow) keep(ctx context.Context, permit *ca.Permit, grant challenge.Gran
 		reply, err := f.recipient().Success(f.message, f.now, certificate)
 		replies <- made{reply, err}
 	}()
+	transaction := f.transaction()
+	transaction.CertificateSerial = serialOf(certificate)
 	// A client that hangs up does not undo a certificate: it will ask again.
 	identity, err := f.service.depot.Commit(context.WithoutCancel(ctx), depot.Issuance{
-		Transaction: f.transaction(certificate),
-		Identity:    f.identity(permit, certificate),
-		Challenge:   grant.Spends(),
-		After:       last,
+		Transaction: transaction,
+		Identity:    f.service.issued(f.draft(permit, auth), certificate, f.now, f.policy()),
+		Challenge:   auth.grant.Spends(),
+		Supersedes:  auth.supersedes,
+		After:       h.last.Sequence,
 	})
 	reply := <-replies
 	if errors.Is(err, depot.ErrChallengeSpent) {
-		return depot.Identity{}, refusal.New(refusal.ChallengeUsed, "challenge %s was spent by another request", grant.Spends().ID)
+		return depot.Identity{}, refusal.New(refusal.ChallengeUsed, "challenge %s was spent by another request", auth.grant.Spends().ID)
 	}
 	if err != nil {
 		return depot.Identity{}, fmt.Errorf("store certificate: %w", err)
@@ -200,7 +277,9 @@ func (f *flow) keep(ctx context.Context, permit *ca.Permit, grant challenge.Gran
 
 // recipient is the RA certificate that signs replies.
 func (f *flow) recipient() scep.Recipient {
-	return f.recipients()[0]
+	r := f.recipients()[0]
+	r.Random = f.service.random
+	return r
 }
 
 // recipients are the RA certificates that requests may be addressed to, the
@@ -214,13 +293,23 @@ func (f *flow) recipients() []scep.Recipient {
 	return recipients
 }
 
-// repeat makes the reply that carries an identity that was issued before.
-func (f *flow) repeat(identity depot.Identity) error {
+// deliver makes the reply that carries an identity that was issued before.
+func (f *flow) deliver(identity depot.Identity) error {
 	certificate, err := x509.ParseCertificate(identity.DER)
 	if err != nil {
 		return fmt.Errorf("read stored certificate %s: %w", identity.CertificateSerial, err)
 	}
 	reply, err := f.recipient().Success(f.message, f.now, certificate)
+	if err != nil {
+		return fmt.Errorf("make reply: %w", err)
+	}
+	f.reply = reply
+	return nil
+}
+
+// wait makes the reply that tells the client to ask again later.
+func (f *flow) wait() error {
+	reply, err := f.recipient().Pending(f.message, f.now)
 	if err != nil {
 		return fmt.Errorf("make reply: %w", err)
 	}

@@ -1,6 +1,7 @@
 package enroll
 
 import (
+	"bytes"
 	"crypto/rsa"
 	"crypto/sha256"
 	"crypto/x509"
@@ -12,30 +13,22 @@ import (
 	"understudy.example/understudy/device"
 )
 
-// identity is the record of a new certificate, with everything that can be
-// known at issue.
-func (f *flow) identity(permit *ca.Permit, certificate *x509.Certificate) depot.Identity {
+// draft is the record of a new certificate, as far as the request tells.
+func (f *flow) draft(permit *ca.Permit, auth authorisation) depot.Identity {
 	record := f.request.Configuration.Record
 	return depot.Identity{
-		CertificateSerial: serialOf(certificate),
-		SHA256:            sha256.Sum256(certificate.Raw),
 		PublicKeySHA256:   f.publicKeySHA256(),
-		CSRSHA256:         sha256.Sum256(f.enrolment.CSR.Raw),
-		DER:               certificate.Raw,
-		Subject:           device.FormatName(certificate.RawSubject),
-		NotBefore:         certificate.NotBefore,
-		NotAfter:          certificate.NotAfter,
-		IssuedAt:          f.now,
-		IssuerSHA256:      sha256.Sum256(f.service.authority.Issuer().Raw),
-		KeyAlgorithm:      certificate.PublicKeyAlgorithm.String(),
-		KeyBits:           keyBits(certificate),
-		SignatureAlgo:     certificate.SignatureAlgorithm.String(),
+		CSRSHA256:         f.csrSHA256(),
+		Subject:           device.FormatName(f.enrolment.CSR.RawSubject),
+		KeyAlgorithm:      f.enrolment.CSR.PublicKeyAlgorithm.String(),
+		KeyBits:           keyBits(f.enrolment.CSR.PublicKey),
 		ConfigurationID:   record.ID,
 		ConfigurationName: record.Name,
 		Purpose:           string(record.Purpose),
 		Device:            depot.DeviceNames(f.device),
 		RequestedSANs:     permit.RequestedSANs(),
-		ChallengeMode:     string(record.Mode),
+		ChallengeMode:     auth.mode,
+		ChallengeID:       auth.grant.Spends().ID,
 		TransactionID:     f.message.TransactionID,
 		MessageType:       string(f.message.Type),
 		SignerKeyIsCSRKey: f.enrolment.SignerKeyIsCSRKey,
@@ -47,24 +40,61 @@ func (f *flow) identity(permit *ca.Permit, certificate *x509.Certificate) depot.
 		SourcePeer:        f.request.Source.Peer,
 		UserAgent:         f.request.Source.UserAgent,
 		TLS:               f.request.Source.TLS,
-		ClockOffset:       f.service.clock.Offset().Truncate(time.Second),
 	}
+}
+
+// issued completes a draft with what the certificate says and when it was
+// issued.
+func (s *Service) issued(i depot.Identity, certificate *x509.Certificate, now time.Time, policy depot.ConfigurationPolicy) depot.Identity {
+	i.CertificateSerial = serialOf(certificate)
+	i.SHA256 = sha256.Sum256(certificate.Raw)
+	i.DER = certificate.Raw
+	i.NotBefore, i.NotAfter, i.IssuedAt = certificate.NotBefore, certificate.NotAfter, now
+	i.IssuerSHA256 = sha256.Sum256(s.issuerOf(certificate).Raw)
+	i.SignatureAlgo = certificate.SignatureAlgorithm.String()
+	i.ClockOffset = s.clock.Offset().Truncate(time.Second)
+	if policy.RevokeUnusedAfter > 0 {
+		i.RevokeUnusedAt = now.Add(policy.RevokeUnusedAfter)
+	}
+	return i
+}
+
+// issuerOf returns the issuer, of whatever generation, of a certificate that
+// the authority has just made.
+func (s *Service) issuerOf(certificate *x509.Certificate) *x509.Certificate {
+	for _, g := range s.authority.Generations() {
+		if bytes.Equal(certificate.AuthorityKeyId, g.Issuer.SubjectKeyId) {
+			return g.Issuer
+		}
+	}
+	return s.authority.Issuer()
+}
+
+// issuerWithHash returns the issuer whose certificate has this SHA-256, or
+// another one when none of ours has.
+func (s *Service) issuerWithHash(sum [32]byte, other *x509.Certificate) *x509.Certificate {
+	for _, g := range s.authority.Generations() {
+		if sha256.Sum256(g.Issuer.Raw) == sum {
+			return g.Issuer
+		}
+	}
+	return other
 }
 
 // warnings are the oddities of the request that were tolerated so far.
 func (f *flow) warnings() []string {
 	if f.enrolment == nil {
-		return f.message.Warnings
+		return slices.Concat(f.message.Warnings, f.odd)
 	}
-	return slices.Concat(f.message.Warnings, f.enrolment.Warnings)
+	return slices.Concat(f.message.Warnings, f.enrolment.Warnings, f.odd)
 }
 
 func serialOf(certificate *x509.Certificate) string {
 	return ca.FormatSerial(certificate.SerialNumber)
 }
 
-func keyBits(certificate *x509.Certificate) int {
-	if key, ok := certificate.PublicKey.(*rsa.PublicKey); ok {
+func keyBits(public any) int {
+	if key, ok := public.(*rsa.PublicKey); ok {
 		return key.N.BitLen()
 	}
 	return 0

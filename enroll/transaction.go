@@ -3,7 +3,6 @@ package enroll
 import (
 	"context"
 	"crypto/sha256"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"time"
@@ -12,57 +11,114 @@ import (
 	"understudy.example/understudy/refusal"
 )
 
-// known looks for the transaction that this request repeats. It returns the
-// identity to hand out again, or, when this is a new enrolment, the sequence
-// number of the transaction that it follows (0 if there is none).
+// history is what happened before in a transaction.
+type history struct {
+	last  depot.Transaction // the last that led to a certificate; Sequence 0: none did
+	asked depot.Request     // the last that an operator was asked about; no ID: none was
+}
+
+// history reads it. The request comes first, so that the certificate of an
+// approved one is there when the transaction is read.
+func (f *flow) history(ctx context.Context) (h history, err error) {
+	id := f.request.Configuration.Record.ID
+	h.asked, err = f.service.depot.RequestOfTransaction(ctx, id, f.message.TransactionID)
+	if err != nil && !errors.Is(err, depot.ErrNotFound) {
+		return history{}, fmt.Errorf("find request: %w", err)
+	}
+	h.last, err = f.service.depot.Transaction(ctx, id, f.message.TransactionID)
+	if err != nil && !errors.Is(err, depot.ErrNotFound) {
+		return history{}, fmt.Errorf("find transaction: %w", err)
+	}
+	return h, nil
+}
+
+// state returns the state of the request, if it is the last that happened;
+// empty otherwise.
+func (h history) state(now time.Time) depot.RequestState {
+	state := h.asked.StateAt(now)
+	switch {
+	case h.asked.ID == "":
+	case state == depot.RequestApproved && h.last.CertificateSerial == h.asked.Transaction.CertificateSerial:
+		return state
+	case state != depot.RequestApproved && h.last.Sequence < h.asked.Sequence:
+		return state
+	}
+	return ""
+}
+
+// earlier answers a request that an earlier one of its transaction decides
+// about. An empty outcome means that none does: it is a new enrolment.
+func (f *flow) earlier(ctx context.Context, h history) (depot.Identity, Outcome, error) {
+	switch h.state(f.now) {
+	case depot.RequestPending:
+		if h.asked.Transaction.CSRSHA256 != f.csrSHA256() {
+			return depot.Identity{}, "", refusal.New(refusal.TransactionConflict,
+				"request %s of this transaction waits for approval and has another CSR", h.asked.ID)
+		}
+		f.requestID = h.asked.ID
+		return depot.Identity{}, Pending, f.wait()
+	case depot.RequestApproved:
+		identity, err := f.approved(ctx, h)
+		if err != nil || identity != nil {
+			return f.again(identity, err)
+		}
+	case depot.RequestDenied, depot.RequestExpired:
+		if f.repeatsUndone(h.asked) {
+			return depot.Identity{}, "", f.undone(h.asked)
+		}
+	}
+	return f.known(ctx, h.last)
+}
+
+// again delivers an identity that was issued before.
+func (f *flow) again(identity *depot.Identity, err error) (depot.Identity, Outcome, error) {
+	if err != nil {
+		return depot.Identity{}, "", err
+	}
+	return *identity, Repeated, f.deliver(*identity)
+}
+
+// known looks for the transaction that this request repeats.
 //
 // Clients derive the transactionID from their key and use it again for years,
 // so the id alone says little: within the retry period the same request gets
 // the same certificate, and another key under the same id is refused. After it
 // the request is an ordinary new one, unless it is the very same message: that
 // never makes a second certificate.
-func (f *flow) known(ctx context.Context) (*depot.Identity, uint64, error) {
-	id := f.request.Configuration.Record.ID
-	last, err := f.service.depot.Transaction(ctx, id, f.message.TransactionID)
-	switch {
-	case errors.Is(err, depot.ErrNotFound):
-		return nil, 0, f.replayed(ctx)
-	case err != nil:
-		return nil, 0, fmt.Errorf("find transaction: %w", err)
-	}
-	if !f.retrying(last) {
-		return nil, last.Sequence, f.replayed(ctx)
+func (f *flow) known(ctx context.Context, last depot.Transaction) (depot.Identity, Outcome, error) {
+	if last.Sequence == 0 || !f.within(last.At) {
+		return depot.Identity{}, "", f.replayed(ctx)
 	}
 	if last.PublicKeySHA256 != f.publicKeySHA256() {
-		return nil, 0, refusal.New(refusal.TransactionConflict,
+		return depot.Identity{}, "", refusal.New(refusal.TransactionConflict,
 			"transaction was answered with certificate %s for another public key", last.CertificateSerial)
 	}
 	if !f.same(last) {
-		return nil, last.Sequence, f.replayed(ctx)
+		return depot.Identity{}, "", f.replayed(ctx)
 	}
 	identity, err := f.service.depot.Identity(ctx, last.CertificateSerial)
 	if err != nil {
-		return nil, 0, fmt.Errorf("find certificate of transaction: %w", err)
+		return depot.Identity{}, "", fmt.Errorf("find certificate of transaction: %w", err)
 	}
 	if identity.Void || !identity.RevokedAt.IsZero() {
-		return nil, last.Sequence, f.replayed(ctx)
+		return depot.Identity{}, "", f.replayed(ctx)
 	}
-	return &identity, last.Sequence, nil
+	return f.again(&identity, nil)
 }
 
-// retrying says whether the transaction ended so recently that its client may
+// within says whether a transaction ended so recently that its client may
 // still be asking for the same answer. A clock that was moved back does not
 // make that longer than the retry period.
-func (f *flow) retrying(t depot.Transaction) bool {
+func (f *flow) within(end time.Time) bool {
 	period := f.request.Configuration.RetryPeriod()
-	age := f.now.Sub(t.At)
+	age := f.now.Sub(end)
 	return age > -period && age < period
 }
 
 // same says whether the request asks for exactly what the transaction gave.
 func (f *flow) same(t depot.Transaction) bool {
 	return t.MessageType == string(f.message.Type) &&
-		t.CSRSHA256 == sha256.Sum256(f.enrolment.CSR.Raw) &&
+		t.CSRSHA256 == f.csrSHA256() &&
 		t.SignerSHA256 == sha256.Sum256(f.message.Signer.Raw)
 }
 
@@ -84,17 +140,18 @@ func (f *flow) publicKeySHA256() [32]byte {
 	return sha256.Sum256(f.enrolment.CSR.RawSubjectPublicKeyInfo)
 }
 
-// transaction is the record that ties this request to its certificate.
-func (f *flow) transaction(certificate *x509.Certificate) depot.Transaction {
+func (f *flow) csrSHA256() [32]byte { return sha256.Sum256(f.enrolment.CSR.Raw) }
+
+// transaction is the record of this request, which has no certificate yet.
+func (f *flow) transaction() depot.Transaction {
 	return depot.Transaction{
-		ConfigurationID:   f.request.Configuration.Record.ID,
-		ID:                f.message.TransactionID,
-		MessageType:       string(f.message.Type),
-		MessageSHA256:     f.message.SHA256,
-		CSRSHA256:         sha256.Sum256(f.enrolment.CSR.Raw),
-		PublicKeySHA256:   f.publicKeySHA256(),
-		SignerSHA256:      sha256.Sum256(f.message.Signer.Raw),
-		CertificateSerial: serialOf(certificate),
-		At:                f.now,
+		ConfigurationID: f.request.Configuration.Record.ID,
+		ID:              f.message.TransactionID,
+		MessageType:     string(f.message.Type),
+		MessageSHA256:   f.message.SHA256,
+		CSRSHA256:       f.csrSHA256(),
+		PublicKeySHA256: f.publicKeySHA256(),
+		SignerSHA256:    sha256.Sum256(f.message.Signer.Raw),
+		At:              f.now,
 	}
 }

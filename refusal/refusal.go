@@ -37,6 +37,7 @@ const (
 	SignerNotTrusted     Reason = "signer_not_trusted" // the signer's key is neither the CSR's nor one of ours
 	Denied               Reason = "denied"             // an operator said no
 	ApprovalExpired      Reason = "approval_expired"
+	NotFound             Reason = "not_found" // no such transaction or certificate here
 	RateLimited          Reason = "rate_limited"
 	Busy                 Reason = "busy"
 )
@@ -49,7 +50,7 @@ func Reasons() []Reason {
 		Replayed, TransactionConflict,
 		ChallengeMissing, ChallengeWrong, ChallengeUsed, ChallengeExpired, ChallengeForeign, ChallengeRefused,
 		KeyRejected, SubjectRejected, DeviceNotListed, RenewalNotOffered, SignerNotTrusted,
-		Denied, ApprovalExpired, RateLimited, Busy,
+		Denied, ApprovalExpired, NotFound, RateLimited, Busy,
 	}
 }
 

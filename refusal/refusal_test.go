@@ -20,7 +20,7 @@ var contract = []refusal.Reason{
 	"bad_message", "unsupported_algorithm", "unsupported_operation", "not_decryptable", "replayed", "transaction_conflict",
 	"challenge_missing", "challenge_wrong", "challenge_used", "challenge_expired", "challenge_foreign", "challenge_refused",
 	"key_rejected", "subject_rejected", "device_not_listed", "renewal_not_offered", "signer_not_trusted", "denied",
-	"approval_expired", "rate_limited", "busy",
+	"approval_expired", "not_found", "rate_limited", "busy",
 }
 
 func TestReasons(t *testing.T) {

@@ -38,6 +38,8 @@ func FailInfoOf(err error) FailInfo {
 		return BadAlg
 	case refusal.BadMessage, refusal.NotDecryptable, refusal.SignerNotTrusted:
 		return BadMessageCheck
+	case refusal.NotFound:
+		return BadCertID
 	default:
 		return BadRequest
 	}

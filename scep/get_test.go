@@ -97,6 +97,8 @@ func TestFailInfoOf(t *testing.T) {
 			want = scep.BadAlg
 		case refusal.BadMessage, refusal.NotDecryptable, refusal.SignerNotTrusted:
 			want = scep.BadMessageCheck
+		case refusal.NotFound:
+			want = scep.BadCertID
 		}
 		if got := scep.FailInfoOf(fmt.Errorf("enrol: %w", refusal.New(reason, "x"))); got != want {
 			t.Errorf("%s: failInfo %s, want %s", reason, got, want)

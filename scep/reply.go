@@ -13,6 +13,7 @@ import (
 	"golang.org/x/crypto/cryptobyte"
 	cbasn1 "golang.org/x/crypto/cryptobyte/asn1"
 
+	"understudy.example/understudy/refusal"
 	"understudy.example/understudy/scep/internal/cms"
 )
 
@@ -21,11 +22,31 @@ import (
 // request in single DES is answered in AES-128-CBC.
 // Clients expect the issued certificate and nothing else in it.
 func (r Recipient) Success(m *Message, now time.Time, certificates ...*x509.Certificate) ([]byte, error) {
-	if err := CanReplyTo(m); err != nil {
-		return nil, err
-	}
 	bundle, err := cms.Bundle(certificates, nil)
 	if err != nil {
+		return nil, err
+	}
+	return r.success(m, now, bundle, MaxReply)
+}
+
+// CRL returns a CertRep that answers a GetCRL: a bundle with the CRL, in DER,
+// and nothing else (RFC 8894 §4.6.1), encrypted like Success. A CRL above
+// MaxCRL is a refusal that sends the client to the distribution point.
+func (r Recipient) CRL(m *Message, now time.Time, crl []byte) ([]byte, error) {
+	if len(crl) > MaxCRL {
+		return nil, refusal.WithText(refusal.UnsupportedOperation, "the CRL is too large for SCEP: fetch it by HTTP",
+			"CRL has %d bytes, more than %d", len(crl), MaxCRL)
+	}
+	bundle, err := cms.Bundle(nil, [][]byte{crl})
+	if err != nil {
+		return nil, err
+	}
+	return r.success(m, now, bundle, MaxCRL+MaxReply)
+}
+
+// success encrypts a bundle to the message's signer.
+func (r Recipient) success(m *Message, now time.Time, bundle []byte, limit int) ([]byte, error) {
+	if err := CanReplyTo(m); err != nil {
 		return nil, err
 	}
 	cipher := m.cipher
@@ -36,13 +57,13 @@ func (r Recipient) Success(m *Message, now time.Time, certificates ...*x509.Cert
 	if err != nil {
 		return nil, err
 	}
-	return r.certRep(m, now, envelope, printable(oidPKIStatus, string(scep.SUCCESS)))
+	return r.certRep(m, now, envelope, limit, printable(oidPKIStatus, string(scep.SUCCESS)))
 }
 
 // Pending returns a CertRep that tells the client to ask again later (RFC 8894
 // §3.3.2.3).
 func (r Recipient) Pending(m *Message, now time.Time) ([]byte, error) {
-	return r.certRep(m, now, nil, printable(oidPKIStatus, string(scep.PENDING)))
+	return r.certRep(m, now, nil, MaxReply, printable(oidPKIStatus, string(scep.PENDING)))
 }
 
 // Failure returns a CertRep that refuses the request (RFC 8894 §3.3.2.2), with
@@ -56,7 +77,7 @@ func (r Recipient) Failure(m *Message, now time.Time, cause error) ([]byte, erro
 	if text := textOf(cause); text != "" {
 		attributes = append(attributes, value(oidFailInfoText, cbasn1.UTF8String, []byte(strings.ToValidUTF8(text, "?"))))
 	}
-	return r.certRep(m, now, nil, attributes...)
+	return r.certRep(m, now, nil, MaxReply, attributes...)
 }
 
 // CanReplyTo returns nil when an envelope to the message's signer can be
@@ -91,8 +112,9 @@ func Capabilities(renewal, nextCA bool) string {
 }
 
 // certRep signs a CertRep around content, which is empty but for SUCCESS. The
-// attributes are those of the status; the others are the same for all.
-func (r Recipient) certRep(m *Message, now time.Time, content []byte, status ...cms.Attribute) ([]byte, error) {
+// attributes are those of the status; the others are the same for all. A reply
+// of more than limit bytes is an error.
+func (r Recipient) certRep(m *Message, now time.Time, content []byte, limit int, status ...cms.Attribute) ([]byte, error) {
 	nonce := make([]byte, 16)
 	if _, err := io.ReadFull(r.random(), nonce); err != nil {
 		return nil, fmt.Errorf("make senderNonce: %w", err)
@@ -122,8 +144,8 @@ func (r Recipient) certRep(m *Message, now time.Time, content []byte, status ...
 	if err != nil {
 		return nil, err
 	}
-	if len(reply) > MaxReply {
-		return nil, fmt.Errorf("write reply: it has %d bytes, more than %d", len(reply), MaxReply)
+	if len(reply) > limit {
+		return nil, fmt.Errorf("write reply: it has %d bytes, more than %d", len(reply), limit)
 	}
 	return reply, nil
 }

@@ -24,9 +24,13 @@ import (
 // MaxMessage is the largest pkiMessage that Decode looks at, in bytes.
 const MaxMessage = 128 << 10
 
-// MaxReply is the largest reply that is written, in bytes. An honest one has
-// less than a third of it.
+// MaxReply is the largest reply that is written, in bytes, save for those that
+// carry a CRL. An honest one has less than a third of it.
 const MaxReply = 16 << 10
+
+// MaxCRL is the largest CRL that a reply carries, in bytes: room for some ten
+// thousand revoked certificates.
+const MaxCRL = 512 << 10
 
 // Limits inside a message, beside those of the guard.
 const (

@@ -23,6 +23,10 @@ var openAPI []byte
 // apiPrefix is the base of everything that needs the token.
 const apiPrefix = "/api/v1"
 
+// adminName is who did what was done with the admin token. There is one token
+// so far.
+const adminName = "admin"
+
 // adminFunc is one handler of the admin listener. An error is a *problem, one
 // of the depot's, or an internal error that the caller does not get to see.
 type adminFunc func(w http.ResponseWriter, r *http.Request) error
@@ -43,11 +47,25 @@ func (s *Server) adminRoutes() []route {
 		{"DELETE", apiPrefix + "/configurations/{configuration}", s.removeConfiguration},
 		{"POST", apiPrefix + "/configurations/{configuration}/reset-secret", s.resetSecret},
 		{"POST", apiPrefix + "/configurations/{configuration}/check", s.checkConfiguration},
+		{"GET", apiPrefix + "/configurations/{configuration}/devices", s.showDeviceList},
+		{"PUT", apiPrefix + "/configurations/{configuration}/devices", s.setDeviceList},
+		{"DELETE", apiPrefix + "/configurations/{configuration}/devices", s.removeDeviceList},
 		{"GET", apiPrefix + "/certificates", s.listCertificates},
 		{"GET", apiPrefix + "/certificates/{certificate}", s.showCertificate},
+		{"POST", apiPrefix + "/certificates/{certificate}/revoke", s.revokeCertificate},
+		{"POST", apiPrefix + "/certificates/{certificate}/used", s.useCertificate},
+		{"GET", apiPrefix + "/crls/{issuer}", s.showCRL},
+		{"GET", apiPrefix + "/requests", s.listRequests},
+		{"GET", apiPrefix + "/requests/{request}", s.showRequest},
+		{"POST", apiPrefix + "/requests/{request}/approve", s.decideRequest(s.enroll.Approve)},
+		{"POST", apiPrefix + "/requests/{request}/deny", s.decideRequest(s.enroll.Deny)},
 		{"GET", apiPrefix + "/devices", s.listDevices},
 		{"GET", apiPrefix + "/devices/{device}", s.showDevice},
 		{"GET", apiPrefix + "/authority", s.showAuthority},
+		{"GET", apiPrefix + "/authority/rollover", s.showRollover},
+		{"POST", apiPrefix + "/authority/rollover/prepare", s.prepareRollover},
+		{"POST", apiPrefix + "/authority/rollover/activate", s.activateRollover},
+		{"POST", apiPrefix + "/authority/rollover/cancel", s.cancelRollover},
 		{"GET", apiPrefix + "/events", s.listEvents},
 		{"GET", apiPrefix + "/audit/verify", s.verifyLedger},
 		{"GET", apiPrefix + "/backup", s.downloadBackup},

@@ -34,13 +34,13 @@ type certificateJSON struct {
 
 // showAuthority is GET /authority.
 func (s *Server) showAuthority(w http.ResponseWriter, _ *http.Request) error {
-	ra, _ := s.authority.RA()
+	now := s.authority.InForce()
 	return writeJSON(w, http.StatusOK, authorityJSON{
 		Shape:  string(s.authority.Shape()),
-		ID:     s.authorityID,
-		Root:   certificateToJSON(s.authority.Root()),
-		Issuer: certificateToJSON(s.authority.Issuer()),
-		RA:     certificateToJSON(ra),
+		ID:     s.authority.ID(),
+		Root:   certificateToJSON(now.Root),
+		Issuer: certificateToJSON(now.Issuer),
+		RA:     certificateToJSON(now.RA),
 	})
 }
 
@@ -66,6 +66,7 @@ type eventJSON struct {
 	CertificateSerial *string            `json:"certificate_serial"`
 	DeviceKey         *string            `json:"device_key"`
 	TransactionID     *string            `json:"transaction_id"`
+	RequestID         *string            `json:"request_id"`
 }
 
 // eventPrefix begins the ids of events; the sequence follows in hex, at full
@@ -113,6 +114,7 @@ func eventToJSON(e depot.Event) eventJSON {
 		CertificateSerial: orNull(e.CertificateSerial),
 		DeviceKey:         orNull(e.DeviceKey),
 		TransactionID:     orNull(e.TransactionID),
+		RequestID:         orNull(e.RequestID),
 	}
 	if e.ConfigurationID != "" {
 		item.Configuration = &configurationName{e.ConfigurationID, e.ConfigurationName}

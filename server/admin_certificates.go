@@ -40,6 +40,14 @@ type identityJSON struct {
 	Message             messageJSON       `json:"message"`
 	Warnings            []string          `json:"warnings"`
 	PreviousCertificate *string           `json:"previous_certificate_serial"`
+
+	RevokedBy      *string `json:"revoked_by"`
+	SupersededAt   *string `json:"superseded_at"`
+	SupersededBy   *string `json:"superseded_by"`
+	UsedAt         *string `json:"used_at"`
+	RevokeUnusedAt *string `json:"revoke_unused_at"`
+	RequestID      *string `json:"request_id"`
+	ApprovedBy     *string `json:"approved_by"`
 }
 
 // configurationName is a configuration where it is only mentioned.
@@ -57,7 +65,7 @@ type deviceNamesJSON struct {
 }
 
 type challengeJSON struct {
-	Mode string  `json:"mode"`
+	Mode *string `json:"mode"` // null: there was none, as for a renewal
 	ID   *string `json:"id"`
 }
 
@@ -87,6 +95,7 @@ type messageJSON struct {
 // The states of an identity. They are derived, never stored; when several
 // hold, the first of this order is told.
 const (
+	stateVoid       = "void" // signed, never delivered
 	stateRevoked    = "revoked"
 	stateSuperseded = "superseded"
 	stateExpired    = "expired"
@@ -171,11 +180,7 @@ func (s *Server) showCertificate(w http.ResponseWriter, r *http.Request) error {
 		_, _ = w.Write(identity.DER)
 		return nil
 	}
-	items, err := s.identitiesJSON(r.Context(), []depot.Identity{identity})
-	if err != nil {
-		return err
-	}
-	return writeJSON(w, http.StatusOK, items[0])
+	return s.writeIdentity(w, r, identity)
 }
 
 // findIdentity finds by certificate serial or by SHA-256 of the certificate.
@@ -203,24 +208,52 @@ func (s *Server) identitiesJSON(ctx context.Context, identities []depot.Identity
 		identity := &identities[i]
 		id := deviceID{identity.ConfigurationID, identity.Device.Key}
 		if _, known := latest[id]; !known {
-			d, err := s.depot.Device(ctx, id.configuration, id.key)
-			if err != nil && !errors.Is(err, depot.ErrNotFound) {
+			serial, err := s.latestInForce(ctx, id.configuration, id.key)
+			if err != nil {
 				return nil, err
 			}
-			latest[id] = d.LatestSerial
+			latest[id] = serial
 		}
 		items = append(items, identityToJSON(identity, stateOf(identity, latest[id], now)))
 	}
 	return items, nil
 }
 
+// maxRevoked bounds how many revoked certificates of one device are passed
+// over in search of the one before.
+const maxRevoked = 16
+
+// latestInForce returns the certificate serial of a device's latest
+// certificate that is not revoked, empty when there is none: a revoked one
+// takes no other's place.
+func (s *Server) latestInForce(ctx context.Context, configurationID, key string) (string, error) {
+	d, err := s.depot.Device(ctx, configurationID, key)
+	serial := d.LatestSerial
+	for range maxRevoked {
+		if errors.Is(err, depot.ErrNotFound) || serial == "" {
+			return "", nil
+		}
+		if err != nil {
+			return "", err
+		}
+		var identity depot.Identity
+		if identity, err = s.depot.Identity(ctx, serial); err == nil && !identity.Void && identity.RevokedAt.IsZero() {
+			return serial, nil
+		}
+		serial = identity.PreviousSerial
+	}
+	return "", err
+}
+
 // stateOf derives the state of an identity whose device has latest, a
-// certificate serial, as its latest certificate.
+// certificate serial, as its latest certificate that is not revoked.
 func stateOf(i *depot.Identity, latest string, now time.Time) string {
 	switch {
-	case i.Void || !i.RevokedAt.IsZero():
+	case i.Void:
+		return stateVoid
+	case !i.RevokedAt.IsZero():
 		return stateRevoked
-	case latest != "" && latest != i.CertificateSerial:
+	case i.SupersededBy != "", latest != "" && latest != i.CertificateSerial:
 		return stateSuperseded
 	case !now.Before(i.NotAfter):
 		return stateExpired
@@ -247,7 +280,7 @@ func identityToJSON(i *depot.Identity, state string) identityJSON {
 		Configuration:       configurationName{i.ConfigurationID, i.ConfigurationName},
 		Purpose:             i.Purpose,
 		Device:              deviceNamesToJSON(i.Device),
-		Challenge:           challengeJSON{i.ChallengeMode, orNull(i.ChallengeID)},
+		Challenge:           challengeJSON{orNull(i.ChallengeMode), orNull(i.ChallengeID)},
 		TransactionID:       i.TransactionID,
 		Source:              sourceJSON{orNull(i.SourceAddress), orNull(i.SourcePeer), orNull(i.UserAgent), i.TLS},
 		Wire:                wireJSON{i.Digest, i.Cipher},
@@ -261,6 +294,13 @@ func identityToJSON(i *depot.Identity, state string) identityJSON {
 		Message:             messageJSON{i.MessageType, i.SignerKeyIsCSRKey, hex.EncodeToString(i.SignerSHA256[:])},
 		Warnings:            orEmpty(i.Warnings),
 		PreviousCertificate: orNull(i.PreviousSerial),
+		RevokedBy:           orNull(i.RevokedBy),
+		SupersededAt:        timeOrNull(i.SupersededAt),
+		SupersededBy:        orNull(i.SupersededBy),
+		UsedAt:              timeOrNull(i.UsedAt),
+		RevokeUnusedAt:      timeOrNull(i.RevokeUnusedAt),
+		RequestID:           orNull(i.RequestID),
+		ApprovedBy:          orNull(i.ApprovedBy),
 	}
 }
 

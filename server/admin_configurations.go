@@ -5,9 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"maps"
 	"net/http"
-	"slices"
 
 	"understudy.example/understudy/challenge"
 	"understudy.example/understudy/configuration"
@@ -39,6 +37,15 @@ type policyJSON struct {
 	SHA1               string `json:"sha1"`
 	DES                string `json:"des"`
 	KeyChecks          string `json:"key_checks"`
+
+	Approval                 string  `json:"approval"`
+	ApprovalTTLSeconds       int64   `json:"approval_ttl_seconds"`
+	Renewal                  bool    `json:"renewal"`
+	RenewalWindowSeconds     int64   `json:"renewal_window_seconds"`
+	Queries                  string  `json:"queries"`
+	NextCASigner             string  `json:"next_ca_signer"`
+	RevokeUnusedAfterSeconds int64   `json:"revoke_unused_after_seconds"`
+	DevicesFile              *string `json:"devices_file"`
 }
 
 // newConfiguration is the answer to adding one: the only place, with
@@ -90,6 +97,9 @@ func (s *Server) addConfiguration(w http.ResponseWriter, r *http.Request) error 
 	if err != nil {
 		return err
 	}
+	if err := s.checkDevicesFile(r, fields); err != nil {
+		return err
+	}
 	object, err := json.Marshal(fields)
 	if err != nil {
 		return fmt.Errorf("encode settings: %w", err)
@@ -101,6 +111,10 @@ func (s *Server) addConfiguration(w http.ResponseWriter, r *http.Request) error 
 	live, key, err := s.configurations.Add(r.Context(), settings, secret)
 	if err != nil {
 		return settingsProblem(err)
+	}
+	if err := s.followDevicesFile(r.Context(), "", live); err != nil {
+		// Without its list it would be open, and nobody knows its secret yet.
+		return errors.Join(err, s.configurations.Remove(context.WithoutCancel(r.Context()), live.Record.ID))
 	}
 	w.Header().Set("Location", apiPrefix+"/configurations/"+live.Record.ID)
 	return writeJSON(w, http.StatusCreated, newConfiguration{s.configurationToJSON(live.Record), key.Reveal()})
@@ -116,9 +130,21 @@ func (s *Server) changeConfiguration(w http.ResponseWriter, r *http.Request) err
 	if err != nil {
 		return fmt.Errorf("encode settings: %w", err)
 	}
-	live, err := s.configurations.Change(r.Context(), r.PathValue("configuration"), object)
+	old, err := s.configurations.Find(r.PathValue("configuration"))
 	if err != nil {
 		return settingsProblem(err)
+	}
+	if err := s.checkDevicesFile(r, fields); err != nil {
+		return err
+	}
+	live, err := s.configurations.Change(r.Context(), old.Record.ID, object)
+	if err != nil {
+		return settingsProblem(err)
+	}
+	if _, given := fields[devicesFile]; given {
+		if err := s.followDevicesFile(r.Context(), old.Record.Policy.DevicesFile, live); err != nil {
+			return err
+		}
 	}
 	return writeJSON(w, http.StatusOK, s.configurationToJSON(live.Record))
 }
@@ -133,7 +159,7 @@ func (s *Server) resetSecret(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	if err := unknownFields(fields); err != nil {
+	if err := noOthers(fields, invalidSettings); err != nil {
 		return err
 	}
 	live, key, err := s.configurations.ResetSecret(r.Context(), r.PathValue("configuration"), secret)
@@ -190,6 +216,15 @@ func (s *Server) configurationToJSON(c depot.Configuration) configurationJSON {
 			SHA1:               settings.SHA1,
 			DES:                settings.DES,
 			KeyChecks:          settings.KeyChecks,
+
+			Approval:                 settings.Approval,
+			ApprovalTTLSeconds:       settings.ApprovalTTLSeconds,
+			Renewal:                  settings.Renewal,
+			RenewalWindowSeconds:     settings.RenewalWindowSeconds,
+			Queries:                  settings.Queries,
+			NextCASigner:             settings.NextCASigner,
+			RevokeUnusedAfterSeconds: settings.RevokeUnusedAfterSeconds,
+			DevicesFile:              orNull(settings.DevicesFile),
 		},
 	}
 }
@@ -207,18 +242,6 @@ func takeSecret(fields map[string]json.RawMessage) (*challenge.Secret, error) {
 	}
 	secret := challenge.NewSecret(*text)
 	return &secret, nil
-}
-
-// unknownFields is the problem of fields that nobody took.
-func unknownFields(fields map[string]json.RawMessage) error {
-	if len(fields) == 0 {
-		return nil
-	}
-	var wrong []fieldError
-	for _, name := range slices.Sorted(maps.Keys(fields)) {
-		wrong = append(wrong, fieldError{printable(name, 64), "is not a known field"})
-	}
-	return invalidSettings(wrong...)
 }
 
 // invalidSettings is the problem of a body whose fields are wrong.

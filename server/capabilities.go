@@ -8,14 +8,15 @@ import (
 	"slices"
 	"strings"
 
+	"understudy.example/understudy/ca"
 	"understudy.example/understudy/configuration"
 	"understudy.example/understudy/scep"
 )
 
 // getCACaps answers GetCACaps (RFC 8894 section 3.5.1). The type has no
 // parameters and the text no empty line: strongSwan takes one for "everything".
-func getCACaps(live *configuration.Live) response {
-	text := scep.Capabilities(false, false)
+func (s *Server) getCACaps(live *configuration.Live) response {
+	text := scep.Capabilities(live.Record.Policy.Renewal, s.authority.Rollover().State == ca.RolloverPrepared)
 	if live.Record.Policy.SHA1 == configuration.SHA1Refuse {
 		// What is offered must work.
 		text = strings.Replace(text, "SHA-1\n", "", 1)
@@ -79,11 +80,16 @@ func (s *Server) file(path string) (response, bool) {
 // serveFile lets only reading methods through.
 func serveFile(method string, file response) response {
 	if method != http.MethodGet && method != http.MethodHead {
-		refused := fixedText(http.StatusMethodNotAllowed, "method not allowed")
-		refused.allow = "GET, HEAD"
-		return refused
+		return onlyReading()
 	}
 	return file
+}
+
+// onlyReading is the answer to other methods than GET and HEAD.
+func onlyReading() response {
+	refused := fixedText(http.StatusMethodNotAllowed, "method not allowed")
+	refused.allow = "GET, HEAD"
+	return refused
 }
 
 // derFile is one certificate in DER (RFC 2585 section 4.1).

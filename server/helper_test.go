@@ -25,7 +25,10 @@ import (
 	"understudy.example/understudy/configuration"
 	"understudy.example/understudy/depot"
 	"understudy.example/understudy/depot/bolt"
+	"understudy.example/understudy/depot/depottest"
+	"understudy.example/understudy/devicelist"
 	"understudy.example/understudy/enroll"
+	"understudy.example/understudy/revocation"
 	"understudy.example/understudy/scep/client"
 	"understudy.example/understudy/server"
 )
@@ -78,6 +81,8 @@ type house struct {
 	config    server.Config
 	authority *ca.Authority
 	clock     *clock.Manual
+	silent    bool                            // tell nobody what is revoked
+	memory    bool                            // keep records in memory
 	depot     depot.Depot                     // the real one
 	wrap      func(d depot.Depot) depot.Depot // what the flow sees of it
 	log       *houseLog
@@ -112,17 +117,9 @@ func prepare(t testing.TB, change ...func(*house)) (*house, error) {
 		c(h)
 	}
 	log := slog.New(slog.NewJSONHandler(h.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
-	store, err := bolt.Open(filepath.Join(t.TempDir(), "store"), bolt.Options{Clock: h.clock, Log: log})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = store.Close() })
-	h.depot = store
-	if h.config.Upkeep.VerifyLedger == nil {
-		h.config.Upkeep.VerifyLedger = store.VerifyLedger
-	}
-	seen := h.wrap(store)
-	set, err := configuration.Load(t.Context(), store, h.clock, nil)
+	h.store(log)
+	seen := h.wrap(h.depot)
+	set, err := configuration.Load(t.Context(), h.depot, h.clock, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -132,10 +129,42 @@ func prepare(t testing.TB, change ...func(*house)) (*house, error) {
 	if h.live, _, err = set.Add(t.Context(), settings, &secret); err != nil {
 		t.Fatal(err)
 	}
+	options := revocation.Options{Clock: h.clock, Log: log}
+	publisher := revocation.NewPublisher(h.authority, seen, options)
+	if !h.silent {
+		h.config.Revocation = &server.Revocation{
+			Publisher: publisher, Responder: revocation.NewResponder(h.authority, seen, options), Service: revocation.NewService(seen, publisher, options),
+		}
+	}
 	h.config.Configurations, h.config.Depot, h.config.Authority, h.config.Log = set, seen, h.authority, log
-	h.config.Enroll = enroll.New(seen, h.authority, h.clock, enroll.NewKeyAuditor(log))
+	h.config.Enroll = enroll.New(seen, h.authority, h.clock, enroll.NewKeyAuditor(log), enroll.WithConfigurations(set.ByID))
+	h.config.DeviceFiles = devicelist.New(set, h.config.Enroll.Devices(), h.clock, log)
 	h.Server, err = server.New(h.config)
 	return h, err
+}
+
+// store makes the depot.
+func (h *house) store(log *slog.Logger) {
+	h.t.Helper()
+	if h.memory {
+		h.depot = depottest.NewMemory()
+		return
+	}
+	store, err := bolt.Open(filepath.Join(h.t.TempDir(), "store"), bolt.Options{Clock: h.clock, Log: log})
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	h.t.Cleanup(func() { _ = store.Close() })
+	h.depot = store
+	if h.config.Upkeep.VerifyLedger == nil {
+		h.config.Upkeep.VerifyLedger = store.VerifyLedger
+	}
+}
+
+// inMemory keeps the records of a house in memory, where there is no ledger.
+func inMemory(h *house) {
+	h.memory = true
+	h.config.Upkeep.VerifyLedger = func(context.Context) (depot.LedgerReport, error) { return depot.LedgerReport{}, nil }
 }
 
 // reply is a complete HTTP answer.

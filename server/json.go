@@ -4,9 +4,12 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
+	"maps"
 	"mime"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 )
@@ -54,6 +57,21 @@ func readObject(w http.ResponseWriter, r *http.Request) (map[string]json.RawMess
 	if err := checkJSONType(r.Header); err != nil {
 		return nil, err
 	}
+	body, err := readBody(w, r)
+	if err != nil {
+		return nil, err
+	}
+	if len(bytes.TrimSpace(body)) == 0 {
+		return map[string]json.RawMessage{}, nil
+	}
+	return parseObject(body)
+}
+
+// readBody returns the request's body, which is bounded.
+func readBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {
+	if r.Header.Get("Content-Encoding") != "" {
+		return nil, newProblem(http.StatusUnsupportedMediaType, "unsupported-media-type", "content encodings are not supported")
+	}
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxAdminBody))
 	var tooLarge *http.MaxBytesError
 	switch {
@@ -61,18 +79,13 @@ func readObject(w http.ResponseWriter, r *http.Request) (map[string]json.RawMess
 		return nil, newProblem(http.StatusRequestEntityTooLarge, "too-large", "the body is larger than 1 MiB")
 	case err != nil:
 		return nil, newProblem(http.StatusBadRequest, "incomplete", "the body could not be read to its end")
-	case len(bytes.TrimSpace(body)) == 0:
-		return map[string]json.RawMessage{}, nil
 	}
-	return parseObject(body)
+	return body, nil
 }
 
 // checkJSONType refuses a body that says it is something else, among it the
 // types that a page of another origin can send without asking.
 func checkJSONType(h http.Header) error {
-	if h.Get("Content-Encoding") != "" {
-		return newProblem(http.StatusUnsupportedMediaType, "unsupported-media-type", "content encodings are not supported")
-	}
 	text := h.Get("Content-Type")
 	if text == "" {
 		return nil
@@ -115,6 +128,51 @@ func parseObject(body []byte) (map[string]json.RawMessage, error) {
 		return nil, badJSON("something follows the JSON object")
 	}
 	return fields, nil
+}
+
+// textField takes an optional string out of a body.
+func textField(fields map[string]json.RawMessage, name string, longest int) (string, error) {
+	raw, given := fields[name]
+	if !given {
+		return "", nil
+	}
+	delete(fields, name)
+	var text *string
+	if err := json.Unmarshal(raw, &text); err != nil {
+		return "", invalidRequest(fieldError{name, "must be a string"})
+	}
+	if text == nil {
+		return "", nil
+	}
+	if len(*text) > longest {
+		return "", invalidRequest(fieldError{name, fmt.Sprintf("must have at most %d bytes", longest)})
+	}
+	return *text, nil
+}
+
+// noOthers is the problem, of the given kind, of fields that nobody took.
+func noOthers(fields map[string]json.RawMessage, kind func(...fieldError) *problem) error {
+	if len(fields) == 0 {
+		return nil
+	}
+	var wrong []fieldError
+	for _, name := range slices.Sorted(maps.Keys(fields)) {
+		wrong = append(wrong, fieldError{printable(name, 64), "is not a known field"})
+	}
+	return kind(wrong...)
+}
+
+// timeField takes an optional time out of a body; zero when it is absent.
+func timeField(fields map[string]json.RawMessage, name string) (time.Time, error) {
+	text, err := textField(fields, name, len(time.RFC3339Nano))
+	if err != nil || text == "" {
+		return time.Time{}, err
+	}
+	t, err := time.Parse(time.RFC3339, text)
+	if err != nil {
+		return time.Time{}, invalidRequest(fieldError{name, "must be a time like 2026-01-31T12:00:00Z"})
+	}
+	return t.UTC(), nil
 }
 
 // writeJSON sends v.

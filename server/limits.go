@@ -73,10 +73,19 @@ func (l *limiter) allow(client netip.Addr, c depot.Configuration) (bool, time.Du
 	if l == nil {
 		return true, 0
 	}
-	if ok, wait := take(bucket(l.clients, clientKey(client), l.perMinute)); !ok {
+	if ok, wait := l.allowClient(client); !ok {
 		return false, wait
 	}
 	return take(bucket(l.configurations, c.ID, l.perMinute*configurationShare))
+}
+
+// allowClient takes one token of the client only, for what concerns no
+// configuration.
+func (l *limiter) allowClient(client netip.Addr) (bool, time.Duration) {
+	if l == nil {
+		return true, 0
+	}
+	return take(bucket(l.clients, clientKey(client), l.perMinute))
 }
 
 // clientKey is who counts as one client: an IPv4 address, or the /64 that an

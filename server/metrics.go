@@ -21,6 +21,8 @@ const (
 	operationCert    = "GetCACert"
 	operationNext    = "GetNextCACert"
 	operationPKI     = "PKIOperation"
+	operationCRL     = "CRL"
+	operationOCSP    = "OCSP"
 	operationFile    = "file"  // /ca.cer and its like
 	operationUnknown = "other" // everything that was turned away before it had a name
 )
@@ -36,6 +38,7 @@ type metrics struct {
 	inFlight     prometheus.Gauge
 	issued       prometheus.Counter
 	panics       prometheus.Counter
+	ocspAnswers  *prometheus.CounterVec
 }
 
 // newMetrics makes them on a registry of their own, so that several servers
@@ -68,6 +71,10 @@ func newMetrics(version string, g *gate) *metrics {
 			Name: "understudy_panics_total",
 			Help: "Panics that were caught. Anything but 0 is a bug.",
 		}),
+		ocspAnswers: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "understudy_ocsp_answers_total",
+			Help: "OCSP requests answered, by the status of the response.",
+		}, []string{"status"}),
 	}
 	queue := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "understudy_queue_length",
@@ -79,7 +86,7 @@ func newMetrics(version string, g *gate) *metrics {
 		ConstLabels: prometheus.Labels{"version": version, "go": runtime.Version()},
 	})
 	build.Set(1)
-	m.registry.MustRegister(m.transactions, m.duration, m.requests, m.inFlight, m.issued, m.panics, queue, build,
+	m.registry.MustRegister(m.transactions, m.duration, m.requests, m.inFlight, m.issued, m.panics, m.ocspAnswers, queue, build,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }

@@ -11,6 +11,7 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
+	"understudy.example/understudy/ca"
 	"understudy.example/understudy/depot"
 )
 
@@ -148,8 +149,8 @@ func TestDescriptionOfRoutes(t *testing.T) {
 			if method == "parameters" {
 				continue
 			}
-			// The forms of a certificate are one route.
-			path = strings.TrimSuffix(strings.TrimSuffix(path, ".pem"), ".cer")
+			// The forms of a certificate or a CRL are one route.
+			path = strings.TrimSuffix(strings.TrimSuffix(strings.TrimSuffix(path, ".pem"), ".cer"), ".crl")
 			described = append(described, strings.ToUpper(method)+" "+path)
 		}
 	}
@@ -164,9 +165,10 @@ func TestDescriptionOfRoutes(t *testing.T) {
 
 // Every answer is made of the fields that are described, and no others.
 func TestDescriptionOfAnswers(t *testing.T) {
-	h := open(t)
+	h := open(t, ownAuthority(ca.ShapeChain))
 	d := readDescription(t, h)
 	certificate := serialOf(h.enrol("C02XL0GTJGH5"))
+	approved, denied := h.waiting("C02XL0GTJGH6"), h.waiting("C02XL0GTJGH7")
 	seen := make(map[string]bool)
 	for _, call := range []struct {
 		method, path, described, body string
@@ -176,13 +178,27 @@ func TestDescriptionOfAnswers(t *testing.T) {
 		{"PATCH", "/api/v1/configurations/second", "/api/v1/configurations/{configuration}", `{"sha1":"refuse"}`, 200},
 		{"POST", "/api/v1/configurations/second/reset-secret", "/api/v1/configurations/{configuration}/reset-secret", `{}`, 200},
 		{"POST", "/api/v1/configurations/default/check", "/api/v1/configurations/{configuration}/check", ``, 200},
+		{"PUT", "/api/v1/configurations/second/devices", "/api/v1/configurations/{configuration}/devices", `{"items":[{"device_serial":"A1"}]}`, 200},
+		{"GET", "/api/v1/configurations/second/devices", "/api/v1/configurations/{configuration}/devices", ``, 200},
 		{"GET", "/api/v1/configurations", "", "", 200},
 		{"GET", "/api/v1/configurations/second", "/api/v1/configurations/{configuration}", "", 200},
 		{"GET", "/api/v1/certificates", "", "", 200},
 		{"GET", "/api/v1/certificates/" + certificate, "/api/v1/certificates/{certificate}", "", 200},
+		{"POST", "/api/v1/certificates/" + certificate + "/used", "/api/v1/certificates/{certificate}/used", `{}`, 200},
+		{"POST", "/api/v1/certificates/" + certificate + "/revoke", "/api/v1/certificates/{certificate}/revoke", `{"reason":"superseded"}`, 200},
+		{"GET", "/api/v1/crls/current", "/api/v1/crls/{issuer}", ``, 200},
+		{"GET", "/api/v1/requests", "", "", 200},
+		{"GET", "/api/v1/requests/" + approved, "/api/v1/requests/{request}", "", 200},
+		{"POST", "/api/v1/requests/" + approved + "/approve", "/api/v1/requests/{request}/approve", `{"note":"yes"}`, 200},
+		{"POST", "/api/v1/requests/" + denied + "/deny", "/api/v1/requests/{request}/deny", ``, 200},
 		{"GET", "/api/v1/devices", "", "", 200},
 		{"GET", "/api/v1/devices/serial:C02XL0GTJGH5", "/api/v1/devices/{device}", "", 200},
 		{"GET", "/api/v1/authority", "", "", 200},
+		{"POST", "/api/v1/authority/rollover/prepare", "", "", 200},
+		{"POST", "/api/v1/authority/rollover/cancel", "", "", 200},
+		{"POST", "/api/v1/authority/rollover/prepare", "", "", 200},
+		{"POST", "/api/v1/authority/rollover/activate", "", "", 200},
+		{"GET", "/api/v1/authority/rollover", "", "", 200},
 		{"GET", "/api/v1/events", "", "", 200},
 		{"GET", "/api/v1/audit/verify", "", "", 200},
 		{"GET", "/version", "", "", 200},
@@ -200,7 +216,7 @@ func TestDescriptionOfAnswers(t *testing.T) {
 	}
 	for _, route := range h.AdminRoutes() {
 		if !seen[route] && !slices.Contains([]string{
-			"DELETE /api/v1/configurations/{configuration}", "GET /metrics", "GET /openapi.yaml", "GET /api/v1/backup",
+			"DELETE /api/v1/configurations/{configuration}", "DELETE /api/v1/configurations/{configuration}/devices", "GET /metrics", "GET /openapi.yaml", "GET /api/v1/backup",
 		}, route) {
 			t.Errorf("%s: its answer is not compared", route)
 		}
@@ -251,7 +267,9 @@ func TestDescriptionOfWords(t *testing.T) {
 	words := asList(d.at(d.tree, "components", "schemas", "Event", "properties", "type", "enum"))
 	for _, e := range []depot.EventType{
 		depot.EventCertificateIssued, depot.EventConfigurationAdded, depot.EventConfigurationChanged,
-		depot.EventConfigurationRemoved, depot.EventSecretReset,
+		depot.EventConfigurationRemoved, depot.EventSecretReset, depot.EventDevicesListed, depot.EventDevicesUnlisted,
+		depot.EventCertificateRevoked, depot.EventCertificateReleased, depot.EventCertificateUsed,
+		depot.EventRequestPending, depot.EventRequestApproved, depot.EventRequestDenied,
 	} {
 		if !slices.Contains(words, any(string(e))) {
 			t.Errorf("event %s is not described", e)

@@ -46,3 +46,11 @@ func badParameter(field, detail string) *problem {
 func badJSON(detail string) *problem {
 	return newProblem(http.StatusBadRequest, "invalid-json", detail)
 }
+
+// invalidRequest is the problem of a body whose fields are wrong and that is
+// not the settings of a configuration.
+func invalidRequest(wrong ...fieldError) *problem {
+	p := newProblem(http.StatusUnprocessableEntity, "invalid-request", "the request is not valid")
+	p.Errors = wrong
+	return p
+}

@@ -2,6 +2,7 @@ package server
 
 import (
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -31,6 +32,7 @@ type response struct {
 	allow       string        // of a 405
 	retryAfter  time.Duration // of a 429 or 503
 	hangUp      bool          // the rest of the request is not worth reading
+	cache       caching
 }
 
 // fixedText is an error: a status and a text that owes nothing to the request.
@@ -51,6 +53,11 @@ func (s *Server) servePublic(w http.ResponseWriter, r *http.Request) {
 			s.send(w, operation, fixedText(http.StatusInternalServerError, textInternalError))
 		}
 	}()
+	if of, answer, ok := s.serveRevocation(w, r); ok {
+		operation = of
+		s.send(w, operation, answer)
+		return
+	}
 	if path := r.URL.Path; r.URL.RawPath == "" { // else something is escaped that need not be
 		if file, ok := s.file(path); ok {
 			operation = operationFile
@@ -86,8 +93,11 @@ func (s *Server) endpoint(path string) (*configuration.Live, bool) {
 	if name, ok := strings.CutPrefix(path, scepPath+"/"); ok {
 		return s.configurations.ByName(name)
 	}
-	if rest, ok := strings.CutPrefix(path, pkiPrefix+s.authorityID+scepPath+"/"); ok {
-		return s.configurations.ByID(rest)
+	if rest, ok := strings.CutPrefix(path, pkiPrefix); ok {
+		authority, rest, _ := strings.Cut(rest, scepPath+"/")
+		if slices.Contains(s.authority.IDs(), authority) {
+			return s.configurations.ByID(rest)
+		}
 	}
 	return nil, false
 }
@@ -95,9 +105,11 @@ func (s *Server) endpoint(path string) (*configuration.Live, bool) {
 // send writes an answer and counts it.
 func (s *Server) send(w http.ResponseWriter, operation string, a response) {
 	h := w.Header()
-	h["Content-Type"] = []string{a.contentType}
-	h["Content-Length"] = []string{strconv.Itoa(len(a.body))}
-	h["Cache-Control"] = []string{"no-store"} // replies to a GET are for one client
+	if a.status != http.StatusNotModified {
+		h["Content-Type"] = []string{a.contentType}
+		h["Content-Length"] = []string{strconv.Itoa(len(a.body))}
+	}
+	a.cache.headers(h)
 	h["X-Content-Type-Options"] = []string{"nosniff"}
 	if a.allow != "" {
 		h.Set("Allow", a.allow)

@@ -43,18 +43,23 @@ func (s *Server) serveSCEP(w http.ResponseWriter, r *http.Request, live *configu
 	case q.operation == operationPKI, q.operation == "" && !get:
 		return operationPKI, s.pkiOperation(w, r, live, q)
 	case q.operation == operationCaps && get:
-		return operationCaps, getCACaps(live)
+		return operationCaps, s.getCACaps(live)
 	case q.operation == operationCert && get:
-		answer, err := s.getCACert(live)
-		if err != nil {
-			s.log.Error("encode the CA certificates", "error", err)
-			return operationCert, fixedText(http.StatusInternalServerError, textInternalError)
-		}
-		return operationCert, answer
+		return operationCert, s.encoded(s.getCACert(live))
 	case q.operation == operationNext && get:
-		return operationNext, fixedText(http.StatusNotFound, "there is no next CA certificate")
+		return operationNext, s.encoded(s.getNextCACert(live))
 	}
 	return operationUnknown, fixedText(http.StatusBadRequest, "unknown operation")
+}
+
+// encoded is an answer made of the authority's certificates, or that it could
+// not be made.
+func (s *Server) encoded(answer response, err error) response {
+	if err != nil {
+		s.log.Error("encode the CA certificates", "error", err)
+		return fixedText(http.StatusInternalServerError, textInternalError)
+	}
+	return answer
 }
 
 // query is what a SCEP request says in its URL.
@@ -196,7 +201,7 @@ func (s *Server) readMessage(w http.ResponseWriter, r *http.Request, q query) (m
 		return nil, release, badMessage(http.StatusUnsupportedMediaType, "content encodings are not supported", "content encoding")
 	}
 	if r.Method == http.MethodPost {
-		return s.readBody(w, r)
+		return s.readPost(w, r)
 	}
 	if len(q.message) > scep.MaxMessageGET {
 		return nil, release, badMessage(http.StatusRequestURITooLong, "message too long",
@@ -209,9 +214,9 @@ func (s *Server) readMessage(w http.ResponseWriter, r *http.Request, q query) (m
 	return message, release, nil
 }
 
-// readBody returns the body of a POST of any content type: clients send
+// readPost returns the body of a POST of any content type: clients send
 // several. What it buffers is bounded, for one request and for all together.
-func (s *Server) readBody(w http.ResponseWriter, r *http.Request) (message []byte, release func(), failure *unread) {
+func (s *Server) readPost(w http.ResponseWriter, r *http.Request) (message []byte, release func(), failure *unread) {
 	release = func() {}
 	if r.ContentLength > scep.MaxMessage {
 		return nil, release, badMessage(http.StatusRequestEntityTooLarge, "message too large",

@@ -22,6 +22,7 @@ import (
 	"understudy.example/understudy/clock"
 	"understudy.example/understudy/configuration"
 	"understudy.example/understudy/depot"
+	"understudy.example/understudy/devicelist"
 	"understudy.example/understudy/enroll"
 )
 
@@ -53,6 +54,10 @@ type Config struct {
 	AdminHosts []string
 	// Version is what /version says.
 	Version string
+	// Revocation is how revocations are told to the world. Optional.
+	Revocation *Revocation
+	// DeviceFiles reads lists of devices from files. Optional.
+	DeviceFiles *devicelist.Files
 	// Upkeep is what the server can do for its data. Optional.
 	Upkeep Upkeep
 }
@@ -66,11 +71,10 @@ type Server struct {
 	clock          clock.Clock
 	log            *slog.Logger
 
-	baseURL     string
-	authorityID string // the authority's id, as it stands in URLs
-	adminHosts  []string
-	tokenHash   [sha256.Size]byte
-	version     string
+	baseURL    string
+	adminHosts []string
+	tokenHash  [sha256.Size]byte
+	version    string
 
 	proxies      proxies
 	limiter      *limiter
@@ -79,7 +83,10 @@ type Server struct {
 	transactions *transactionLog
 	metrics      *metrics
 	answers      [2]atomic.Pointer[certificateAnswer] // of GetCACert: with the root, without
+	nextCA       nextCAAnswers
 	stopping     atomic.Bool
+	revocation   *Revocation
+	deviceFiles  *devicelist.Files
 	upkeep       Upkeep
 	backingUp    atomic.Bool
 
@@ -110,10 +117,11 @@ func New(c Config) (*Server, error) {
 		clock:          c.Clock,
 		log:            c.Log,
 		baseURL:        c.BaseURL,
-		authorityID:    c.Authority.ID(),
 		adminHosts:     c.AdminHosts,
 		tokenHash:      sha256.Sum256([]byte(c.AdminToken)),
 		version:        c.Version,
+		revocation:     c.Revocation,
+		deviceFiles:    c.DeviceFiles,
 		upkeep:         c.Upkeep,
 		proxies:        proxies(c.TrustedProxies),
 		limiter:        limits,
@@ -136,7 +144,7 @@ func (s *Server) Admin() http.Handler { return s.admin }
 
 // SCEPURL returns the URL that a device is given for a configuration.
 func (s *Server) SCEPURL(c depot.Configuration) string {
-	return s.baseURL + "/pki/" + s.authorityID + "/scep/" + c.ID
+	return s.baseURL + pkiPrefix + s.authority.ID() + scepPath + "/" + c.ID
 }
 
 // SCEPAliasURL returns the same endpoint's URL by the configuration's name.

@@ -3,6 +3,7 @@ package main
 import (
 	"net/url"
 	"strings"
+	"time"
 
 	"understudy.example/understudy/cmd/understudy/internal/api"
 	"understudy.example/understudy/cmd/understudy/internal/output"
@@ -13,6 +14,8 @@ type certCmd struct {
 	List   certListCmd   `cmd:"" help:"List certificates, latest first."`
 	Show   certShowCmd   `cmd:"" help:"Show one certificate and how it came to be."`
 	Export certExportCmd `cmd:"" help:"Write one certificate as PEM or DER."`
+	Revoke certRevokeCmd `cmd:"" help:"Revoke a certificate, put it on hold or lift a hold."`
+	Used   certUsedCmd   `cmd:"" help:"Say that a certificate was seen in use."`
 }
 
 func certificatePath(name string) string {
@@ -30,10 +33,6 @@ func (a *app) printIdentities(items []api.Identity) error {
 
 // printIdentity shows one certificate.
 func (a *app) printIdentity(item api.Identity) error {
-	revoked := ""
-	if item.RevokedAt != nil {
-		revoked = output.Time(*item.RevokedAt)
-	}
 	return output.Facts(a.stdout,
 		"certificate serial", item.CertificateSerial,
 		"SHA-256", item.SHA256,
@@ -42,7 +41,11 @@ func (a *app) printIdentity(item api.Identity) error {
 		"not before", output.Time(item.NotBefore),
 		"not after", output.Time(item.NotAfter),
 		"issued at", output.Time(item.IssuedAt),
-		"revoked at", revoked,
+		"revoked at", optionalTime(item.RevokedAt),
+		"revoked because", item.RevocationReason,
+		"revoked by", item.RevokedBy,
+		"first used at", optionalTime(item.UsedAt),
+		"revoked if unused", optionalTime(item.RevokeUnusedAt),
 		"configuration", item.Configuration.Name,
 		"device", item.Device.Key,
 		"device serial", item.Device.DeviceSerial,
@@ -58,5 +61,16 @@ func (a *app) printIdentity(item api.Identity) error {
 		"dropped names", strings.Join(item.RequestedSANs, " "),
 		"warnings", strings.Join(item.Warnings, " "),
 		"replaces", item.PreviousCertificateSerial,
+		"renewed as", item.SupersededBy,
+		"request", item.RequestID,
+		"approved by", item.ApprovedBy,
 	)
+}
+
+// optionalTime writes a time that may be absent.
+func optionalTime(t *time.Time) string {
+	if t == nil {
+		return ""
+	}
+	return output.Time(*t)
 }

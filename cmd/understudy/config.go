@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/url"
 	"os"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -37,30 +38,53 @@ type policyFlags struct {
 	SHA1        *string   `from:"flag" name:"sha1" placeholder:"allow" help:"allow or refuse requests signed with SHA-1."`
 	DES         *string   `from:"flag" name:"des" placeholder:"allow" help:"allow or refuse requests encrypted with single DES, as scepclient sends them."`
 	KeyChecks   *string   `from:"flag" placeholder:"fast" help:"fast, or strict to look for weak keys before issuing."`
+
+	Approval          *string   `from:"flag" placeholder:"auto" help:"Who decides: auto (policy and challenge), manual (an operator), or manual-new (an operator, about devices without a certificate)."`
+	ApprovalTTL       *duration `from:"flag" name:"approval-ttl" placeholder:"7d" help:"How long a request waits for an operator."`
+	Renewal           *bool     `from:"flag" negatable:"" help:"Let devices renew with the certificate that they hold. Okta does not."`
+	RenewalWindow     *duration `from:"flag" placeholder:"30d" help:"How long before its end a certificate may be renewed; 0s is at any time."`
+	Queries           *string   `from:"flag" placeholder:"refuse" help:"Who may use GetCert and GetCRL: refuse (nobody), enrolled or anyone."`
+	NextCASigner      *string   `from:"flag" name:"next-ca-signer" placeholder:"ca" help:"Who signs GetNextCACert: ca, or ra for clients that know only the RA."`
+	RevokeUnusedAfter *duration `from:"flag" placeholder:"90d" help:"Revoke certificates that are not seen in use for so long; 0s is never."`
+	Devices           *string   `from:"flag" xor:"devices" placeholder:"FILE" help:"Refuse devices that are not in FILE (device serials, UDIDs, UPNs, as CSV or one to a line). It is read by the server, again whenever it changes."`
 }
 
 // fields returns what was given, as the admin API names it.
-func (p policyFlags) fields() map[string]any {
+func (p policyFlags) fields() (map[string]any, error) {
 	fields := map[string]any{}
 	for name, value := range map[string]*string{
 		"purpose": p.Purpose, "key_usage": p.KeyUsage, "chain": p.Chain, "sha1": p.SHA1, "des": p.DES, "key_checks": p.KeyChecks,
+		"approval": p.Approval, "queries": p.Queries, "next_ca_signer": p.NextCASigner,
 	} {
 		if value != nil {
 			fields[name] = *value
 		}
 	}
-	for name, value := range map[string]*duration{"validity_seconds": p.Validity, "retry_period_seconds": p.RetryPeriod} {
+	for name, value := range map[string]*duration{
+		"validity_seconds": p.Validity, "retry_period_seconds": p.RetryPeriod, "approval_ttl_seconds": p.ApprovalTTL,
+		"renewal_window_seconds": p.RenewalWindow, "revoke_unused_after_seconds": p.RevokeUnusedAfter,
+	} {
 		if value != nil {
 			fields[name] = int64(time.Duration(*value) / time.Second)
+		}
+	}
+	for name, value := range map[string]*bool{"strict": p.Strict, "renewal": p.Renewal} {
+		if value != nil {
+			fields[name] = *value
 		}
 	}
 	if len(p.KeySizes) > 0 {
 		fields["key_sizes"] = p.KeySizes
 	}
-	if p.Strict != nil {
-		fields["strict"] = *p.Strict
+	if p.Devices != nil {
+		// The server's working directory is not ours.
+		path, err := filepath.Abs(*p.Devices)
+		if err != nil || *p.Devices == "" {
+			return nil, usagef("--devices %q: name a file", *p.Devices)
+		}
+		fields["devices_file"] = path
 	}
-	return fields
+	return fields, nil
 }
 
 func configurationPath(name string, more ...string) string {
@@ -70,10 +94,6 @@ func configurationPath(name string, more ...string) string {
 // printConfiguration shows a configuration to people, with its secret key when
 // the answer has one.
 func (a *app) printConfiguration(c api.Configuration) error {
-	reset := ""
-	if c.SecretResetAt != nil {
-		reset = output.Time(*c.SecretResetAt)
-	}
 	p := c.Policy
 	err := output.Facts(a.stdout,
 		"name", c.Name,
@@ -92,15 +112,55 @@ func (a *app) printConfiguration(c api.Configuration) error {
 		"SHA-1", p.SHA1,
 		"DES", p.DES,
 		"key checks", p.KeyChecks,
+		"approval", approval(p),
+		"renewal", renewal(p),
+		"queries", p.Queries,
+		"next CA signer", p.NextCASigner,
+		"revoked if unused", after(p.RevokeUnusedAfterSeconds),
+		"devices", devices(p),
 		"created", output.Time(c.CreatedAt),
 		"changed", output.Time(c.ChangedAt),
-		"secret reset", reset,
+		"secret reset", optionalTime(c.SecretResetAt),
 		"revision", fmt.Sprint(c.Revision),
 	)
 	if err == nil && c.SecretKey != "" {
 		a.note("The secret key is shown only now. \"understudy config reset-secret %s\" makes a new one.", c.Name)
 	}
 	return err
+}
+
+// approval is who decides and, if that is an operator, for how long they can.
+func approval(p api.Policy) string {
+	if p.Approval == "auto" {
+		return p.Approval
+	}
+	return p.Approval + ", for " + output.Seconds(p.ApprovalTTLSeconds)
+}
+
+// renewal is when certificates can be renewed.
+func renewal(p api.Policy) string {
+	switch {
+	case !p.Renewal:
+		return "refused"
+	case p.RenewalWindowSeconds == 0:
+		return "at any time"
+	}
+	return "in the last " + output.Seconds(p.RenewalWindowSeconds)
+}
+
+func after(seconds int64) string {
+	if seconds == 0 {
+		return "never"
+	}
+	return "after " + output.Seconds(seconds)
+}
+
+// devices is which devices may enrol, as far as the policy tells.
+func devices(p api.Policy) string {
+	if p.DevicesFile == "" {
+		return ""
+	}
+	return "those in " + p.DevicesFile
 }
 
 func joinInts(numbers []int) string { return strings.Trim(fmt.Sprint(numbers), "[]") }

@@ -17,12 +17,16 @@ The SCEP URL and the secret key are printed; the key is shown only this once.
 
     understudy config add lab-macs
     understudy config add attest --purpose management-attestation --validity 30d
+    understudy config add guarded --approval manual --devices devices.csv
     understudy config add lab-macs -o json | jq -r .secret_key`
 }
 
 // Run adds the configuration.
 func (c *configAddCmd) Run(a *app) error {
-	fields := c.fields()
+	fields, err := c.fields()
+	if err != nil {
+		return err
+	}
 	fields["name"], fields["mode"] = c.Name, c.Mode
 	if c.SecretFile != "" {
 		secret, err := a.readSecret(c.SecretFile)

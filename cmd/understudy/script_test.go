@@ -34,6 +34,7 @@ func TestMain(m *testing.M) {
 //	waitfor FILE PATTERN                 until the file matches
 //	exits CODE PROGRAM ARGUMENTS…        run it and compare the exit code
 //	fields FILE                          set a variable for each field of a JSON object, in capitals, and NAME_ADDR for a URL's host and port
+//	pick VARIABLE FILE PATTERN           set a variable to the first group of a pattern that the file matches
 //	fetch URL                            print what the server answers
 //	mode PERMISSIONS FILE…               compare permissions
 //	fill FILE TEXT                       write a file of one line, with mode 0600
@@ -53,6 +54,7 @@ func TestScripts(t *testing.T) {
 			"waitfor":  waitfor,
 			"exits":    exits,
 			"fields":   fields,
+			"pick":     pick,
 			"fetch":    fetch,
 			"mode":     mode,
 			"fill":     fill,
@@ -131,6 +133,17 @@ func fields(ts *testscript.TestScript, neg bool, args []string) {
 			ts.Setenv(strings.ToUpper(name)+"_ADDR", u.Host)
 		}
 	}
+}
+
+func pick(ts *testscript.TestScript, neg bool, args []string) {
+	need(ts, neg, len(args) == 3, "pick VARIABLE FILE PATTERN")
+	pattern, err := regexp.Compile("(?m)" + args[2])
+	ts.Check(err)
+	found := pattern.FindStringSubmatch(ts.ReadFile(args[1]))
+	if len(found) < 2 {
+		ts.Fatalf("%s does not match %s", args[1], args[2])
+	}
+	ts.Setenv(args[0], found[1])
 }
 
 func fetch(ts *testscript.TestScript, neg bool, args []string) {

@@ -7,11 +7,11 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"sync"
 	"time"
 
 	"understudy.example/understudy/clock"
 	"understudy.example/understudy/depot"
-	"understudy.example/understudy/enroll"
 	"understudy.example/understudy/server"
 )
 
@@ -82,9 +82,12 @@ func (a *app) logger(format string) *slog.Logger {
 
 // serve tells that the server is ready and answers until ctx ends.
 func (in *instance) serve(ctx context.Context, a *app, p *plan, log *slog.Logger, began time.Time) error {
-	auditor := enroll.NewKeyAuditor(log)
+	w, err := in.workers(ctx, log)
+	if err != nil {
+		return err
+	}
 	srv, err := server.New(server.Config{
-		Enroll:             enroll.New(in.depot, in.authority, clock.System{}, auditor),
+		Enroll:             w.enroll,
 		Configurations:     in.configurations,
 		Depot:              in.depot,
 		Authority:          in.authority,
@@ -97,15 +100,20 @@ func (in *instance) serve(ctx context.Context, a *app, p *plan, log *slog.Logger
 		AdminToken:         in.token,
 		AdminHosts:         p.adminHosts(),
 		Version:            version(),
+		Revocation:         &server.Revocation{Publisher: w.publisher, Responder: w.responder, Service: w.revocation},
+		DeviceFiles:        w.files,
 		Upkeep:             in.upkeep(),
 	})
 	if err != nil {
 		return err
 	}
 	background, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	var running sync.WaitGroup
+	defer running.Wait() // nothing may use the store when it is closed
 	defer cancel()
-	go auditor.Run(background)
-	go in.keepRA(background, log)
+	for _, run := range w.run(in, log) {
+		running.Go(func() { run(background) })
+	}
 
 	serving, stop := context.WithCancel(ctx)
 	defer stop()
@@ -144,15 +152,15 @@ func (in *instance) rotateRA(ctx context.Context, log *slog.Logger) error {
 	if err != nil {
 		return err
 	}
-	ra, _ := in.authority.RA()
+	now := in.authority.InForce()
 	if replaced {
-		log.Info("RA certificate replaced", "not_after", ra.NotAfter)
+		log.Info("RA certificate replaced", "not_after", now.RA.NotAfter)
 	}
 	return in.depot.RecordAuthority(ctx, depot.AuthorityGeneration{
 		At:     clock.System{}.Now(),
-		Root:   in.authority.Root().Raw,
-		Issuer: in.authority.Issuer().Raw,
-		RA:     ra.Raw,
+		Root:   now.Root.Raw,
+		Issuer: now.Issuer.Raw,
+		RA:     now.RA.Raw,
 	})
 }
 

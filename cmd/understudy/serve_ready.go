@@ -9,6 +9,7 @@ import (
 	"os"
 	"time"
 
+	"understudy.example/understudy/ca"
 	"understudy.example/understudy/cmd/understudy/internal/api"
 	"understudy.example/understudy/cmd/understudy/internal/output"
 	"understudy.example/understudy/configuration"
@@ -75,6 +76,12 @@ func (in *instance) warn(p *plan, log *slog.Logger) {
 	}
 	if !loopback(p.adminHost) {
 		log.Warn("the admin API is served over plain HTTP beyond this machine: whoever listens on the wire gets the admin token")
+	}
+	if p.flags.BaseURL == "" {
+		log.Warn("certificates do not say where to ask whether they are revoked: that takes --base-url")
+	}
+	if r := in.authority.Rollover(); r.State == ca.RolloverPrepared {
+		log.Info("a rollover is prepared", "since", r.PreparedAt)
 	}
 	for _, live := range in.configurations.List() {
 		for _, w := range configuration.Warnings(live.Record) {

@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"time"
 
 	"go.etcd.io/bbolt"
 	"understudy.example/understudy/depot"
@@ -152,20 +153,7 @@ func (a *audit) locate(ctx context.Context, report depot.LedgerReport) (depot.Le
 func compareEntry(tx *bbolt.Tx, e Entry) error {
 	switch depot.EventType(e.Type) {
 	case depot.EventCertificateIssued:
-		i, err := e.Issuance()
-		if err != nil {
-			return errDiffers
-		}
-		t, err := loadTransaction(tx, e.Number)
-		if err != nil {
-			return errDiffers
-		}
-		serial, _ := serialBytes(t.CertificateSerial)
-		s, err := loadIdentity(tx, serial)
-		if err != nil || !sameFields(transactionFields(&t), transactionFields(&i.Transaction)) ||
-			!sameFields(identityFields(&s.record), identityFields(&i.Identity)) || !bytes.Equal(s.record.DER, i.Identity.DER) {
-			return errDiffers
-		}
+		return compareIssuance(tx, e)
 	case depot.EventConfigurationAdded, depot.EventConfigurationChanged, depot.EventConfigurationRemoved, depot.EventSecretReset:
 		c, err := e.Configuration()
 		if err != nil {
@@ -175,8 +163,138 @@ func compareEntry(tx *bbolt.Tx, e Entry) error {
 		if err != nil || s.sequence == e.Number && !sameFields(configurationFields(&s.record), configurationFields(&c)) {
 			return errDiffers
 		}
+	case depot.EventRequestPending, depot.EventRequestDenied, depot.EventRequestApproved:
+		return compareRequest(tx, e)
+	case depot.EventCertificateRevoked, depot.EventCertificateReleased, depot.EventCertificateUsed:
+		return compareChange(tx, e)
+	case depot.EventDevicesListed, depot.EventDevicesUnlisted:
+		l, err := e.deviceList()
+		if err != nil {
+			return errDiffers
+		}
+		s, err := load(tx, bucketDeviceLists, []byte(l.ConfigurationID), deviceListFields)
+		if err != nil || s.sequence < e.Number || s.sequence == e.Number && !sameFields(deviceListFields(&s.record), deviceListFields(&l)) {
+			return errDiffers
+		}
+	case EntryCRLNumber:
+		c, err := e.crlNumber()
+		if err != nil {
+			return errDiffers
+		}
+		s, err := loadCRLNumber(tx, c.issuerSHA256)
+		if err != nil || s.sequence < e.Number || s.record.number < c.number || s.sequence == e.Number && s.record.number != c.number {
+			return errDiffers
+		}
 	}
 	return nil
+}
+
+func compareIssuance(tx *bbolt.Tx, e Entry) error {
+	i, err := e.Issuance()
+	if err != nil {
+		return errDiffers
+	}
+	t, err := loadTransaction(tx, e.Number)
+	if err != nil {
+		return errDiffers
+	}
+	serial, _ := serialBytes(t.CertificateSerial)
+	s, err := loadIdentity(tx, serial)
+	now, then := s.record.AtIssue(), i.Identity.AtIssue()
+	if err != nil || !sameFields(transactionFields(&t), transactionFields(&i.Transaction)) ||
+		!sameFields(identityFields(&now), identityFields(&then)) || !bytes.Equal(s.record.DER, i.Identity.DER) {
+		return errDiffers
+	}
+	if i.Supersedes != "" {
+		old, _ := serialBytes(i.Supersedes)
+		s, err := load(tx, bucketIdentities, old, identityFields)
+		if err != nil || s.changed < e.Number || s.record.SupersededBy != i.Identity.CertificateSerial {
+			return errDiffers
+		}
+	}
+	d, err := e.Decision()
+	if err != nil || d.RequestID == "" {
+		return different(err)
+	}
+	r, err := requestWithID(tx, d.RequestID)
+	if err != nil || r.changed != e.Number || !decidedBy(r.record, d) || r.record.Transaction.CertificateSerial != i.Identity.CertificateSerial {
+		return errDiffers
+	}
+	return nil
+}
+
+func different(err error) error {
+	if err != nil {
+		return errDiffers
+	}
+	return nil
+}
+
+func decidedBy(r depot.Request, d depot.Decision) bool {
+	return r.State == d.State && r.DecidedAt.Equal(d.At) && r.DecidedBy == d.By && r.Note == d.Note
+}
+
+func compareRequest(tx *bbolt.Tx, e Entry) error {
+	if e.Type != string(depot.EventRequestPending) {
+		d, err := e.Decision()
+		if err != nil {
+			return errDiffers
+		}
+		r, err := requestWithID(tx, d.RequestID)
+		event, err2 := load(tx, bucketEvents, number(e.Number), eventFields)
+		if err != nil || err2 != nil || !decidedBy(r.record, d) || event.record.RequestID != d.RequestID {
+			return errDiffers
+		}
+		return nil
+	}
+	r, err := e.Request()
+	if err != nil {
+		return errDiffers
+	}
+	s, err := loadRequest(tx, e.Number)
+	now := s.record
+	now.State, now.Transaction.CertificateSerial = depot.RequestPending, ""
+	now.DecidedAt, now.DecidedBy, now.Note = time.Time{}, "", ""
+	if err != nil || !sameFields(requestFields(&now), requestFields(&r)) {
+		return errDiffers
+	}
+	return nil
+}
+
+// compareChange holds what became of a certificate against the record; a later
+// change hides an earlier one.
+func compareChange(tx *bbolt.Tx, e Entry) error {
+	if e.Type == string(depot.EventCertificateUsed) {
+		u, err := e.use()
+		if err != nil {
+			return errDiffers
+		}
+		serial, _ := serialBytes(u.certificateSerial)
+		s, err := load(tx, bucketIdentities, serial, identityFields)
+		if err != nil || s.changed < e.Number || !s.record.UsedAt.Equal(u.at) {
+			return errDiffers
+		}
+		return nil
+	}
+	r, err := e.Revocation()
+	if err != nil {
+		return errDiffers
+	}
+	serial, _ := serialBytes(r.CertificateSerial)
+	s, err := load(tx, bucketIdentities, serial, identityFields)
+	if err != nil || s.changed < e.Number {
+		return errDiffers
+	}
+	id := s.record
+	switch {
+	case s.changed > e.Number:
+		return nil
+	case e.Type == string(depot.EventCertificateReleased) && id.RevokedAt.IsZero():
+		return nil
+	case id.RevokedAt.Equal(r.At) && id.RevocationReason == string(r.Reason) && id.RevokedBy == r.By:
+		return nil
+	}
+	return errDiffers
 }
 
 func sameFields(a, b []field) bool { return bytes.Equal(encode(a), encode(b)) }

@@ -74,7 +74,7 @@ func TestVerifyNamesThePlace(t *testing.T) {
 		{"the last record, checksum mended", func() []byte { return resealed(edited(9), 9, false) }, 9, "hash does not follow"},
 		{"the first record, checksum mended", func() []byte {
 			lines := split()
-			lines[0] = bytes.Replace(lines[0], []byte(`"format":1`), []byte(`"format":7`), 1)
+			lines[0] = bytes.Replace(lines[0], fmt.Appendf(nil, `"format":%d`, bolt.Format), []byte(`"format":9`), 1)
 			return resealed(lines, 1, false)
 		}, 1, "hash does not follow"},
 		{"edited and the chain made anew", func() []byte { return resealed(edited(5), 5, true) }, 5, "the database has another record"},

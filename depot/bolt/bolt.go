@@ -34,7 +34,7 @@ import (
 // Options are what Open needs besides the directory. The zero value of each
 // means what is said with it.
 type Options struct {
-	Clock  clock.Clock  // dates the first ledger record; clock.System
+	Clock  clock.Clock  // dates the ledger records that nobody gives a time for; clock.System
 	Log    *slog.Logger // of repairs and failing disks; discarded
 	Random io.Reader    // the identity of a new store; crypto/rand.Reader
 
@@ -55,6 +55,7 @@ type Depot struct {
 	dir    string
 	store  string // identity
 	log    *slog.Logger
+	clock  clock.Clock // dates the ledger's records of CRL numbers
 	db     *bbolt.DB
 	ledger *ledger
 

@@ -34,6 +34,9 @@ func CatchUp(ctx context.Context, dir, ledger string) (added uint64, err error) 
 	}
 	defer func() { err = errors.Join(err, db.Close()) }()
 
+	if err := upgradeCopy(db); err != nil {
+		return 0, err
+	}
 	replay := &replayer{db: db}
 	defer replay.stop()
 	report, err := readLedger(ledger, contextReader{ctx, f}, func(e Entry) error {
@@ -64,6 +67,29 @@ func CatchUp(ctx context.Context, dir, ledger string) (added uint64, err error) 
 		return 0, err
 	}
 	return report.Records - k.head.number, copyFile(filepath.Join(dir, ledgerFile), ledger, report.Bytes)
+}
+
+// upgradeCopy brings a database to the newest format without keeping a copy of
+// it, because the ledger that is to be replayed may tell of what older formats
+// have no room for.
+func upgradeCopy(db *bbolt.DB) error {
+	var from uint64
+	err := db.View(func(tx *bbolt.Tx) error {
+		from = numberOf(tx.Bucket([]byte(bucketMeta)).Get([]byte(metaFormat)))
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	if from == 0 || from > format {
+		return fmt.Errorf("the backup has format %d and this program knows only %d; use the version of Understudy that wrote it", from, format)
+	}
+	for n := from; n < format; n++ {
+		if err := takeStep(db, n, upgrades()[n-1]); err != nil {
+			return fmt.Errorf("upgrade restored database from format %d: %w", n, err)
+		}
+	}
+	return nil
 }
 
 // forgetPending drops the records that the ledger of the backup has already:

@@ -136,7 +136,7 @@ func (d *Depot) Check(ctx context.Context) ([]string, error) {
 
 // all looks at everything but the ledger.
 func (c *checker) all() error {
-	for _, check := range []func() error{c.identities, c.indexes, c.numbered, c.devices, c.configurations} {
+	for _, check := range []func() error{c.identities, c.indexes, c.numbered, c.devices, c.configurations, c.requests, c.deviceLists, c.crlNumbers} {
 		if err := check(); err != nil {
 			return err
 		}
@@ -155,12 +155,24 @@ func (c *checker) each(bucket string, look func(k, v []byte) error) error {
 	})
 }
 
+// sameStory compares one record of the ledger that is no issuance.
+func (c *checker) sameStory(d *Depot, e Entry) error {
+	if err := c.ctx.Err(); err != nil {
+		return err
+	}
+	err := d.view(func(tx *bbolt.Tx) error { return compareEntry(tx, e) })
+	if errors.Is(err, errDiffers) {
+		return c.found("ledger record %d (%s): the database does not have what it says", e.Number, e.Type)
+	}
+	return err
+}
+
 // checkAgainstLedger compares the database with what the ledger says.
 func (d *Depot) checkAgainstLedger(c *checker, end head) error {
 	issued := 0
 	err := d.followLedger(end, func(e Entry) error {
 		if e.Type != string(depot.EventCertificateIssued) {
-			return c.ctx.Err()
+			return c.sameStory(d, e)
 		}
 		issued++
 		i, err := e.Issuance()

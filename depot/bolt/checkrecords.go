@@ -21,6 +21,11 @@ func (c *checker) identities() error {
 		if t.CertificateSerial != s.record.CertificateSerial {
 			return c.found("certificate %x: its transaction %d led to %s", serial, s.sequence, t.CertificateSerial)
 		}
+		if id := s.record.RequestID; id != "" {
+			if r, err := requestWithID(c.tx, id); err != nil || r.record.Transaction.CertificateSerial != s.record.CertificateSerial {
+				return c.found("certificate %x: the request %s that it comes from is not there or led elsewhere", serial, id)
+			}
+		}
 		for _, e := range indexEntries(depot.Issuance{Transaction: t, Identity: s.record}, serial, s.sequence) {
 			if v := c.tx.Bucket([]byte(e.bucket)).Get(e.key); v == nil || !bytes.Equal(v, e.value) {
 				if err := c.found("certificate %x: no entry in index %s", serial, e.bucket); err != nil {
@@ -41,6 +46,71 @@ func (c *checker) identities() error {
 	})
 }
 
+// requests looks for requests without what belongs to them, and for entries
+// and certificates without their request.
+func (c *checker) requests() error {
+	err := c.each(bucketRequests, func(k, _ []byte) error {
+		s, err := loadRequest(c.tx, numberOf(k))
+		if err != nil || s.sequence != numberOf(k) {
+			return c.found("request %d: it cannot be read or belongs elsewhere: %v", numberOf(k), err)
+		}
+		for _, e := range requestEntries(s.record, s.sequence) {
+			if !bytes.Equal(c.tx.Bucket([]byte(e.bucket)).Get(e.key), e.value) {
+				if err := c.found("request %s: no entry in index %s", s.record.ID, e.bucket); err != nil {
+					return err
+				}
+			}
+		}
+		if e, err := load(c.tx, bucketEvents, k, eventFields); err != nil || e.record.RequestID != s.record.ID {
+			return c.found("request %s: no event tells of it", s.record.ID)
+		}
+		if serial := s.record.Transaction.CertificateSerial; serial != "" {
+			b, _ := serialBytes(serial)
+			id, err := load(c.tx, bucketIdentities, b, identityFields)
+			if err != nil || id.record.RequestID != s.record.ID {
+				return c.found("request %s: its certificate %s is not there or is not its own", s.record.ID, serial)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	for index, numberIn := range map[string]func(k, v []byte) uint64{
+		byRequestID:          func(_, v []byte) uint64 { return numberOf(v) },
+		byRequestTransaction: func(k, _ []byte) uint64 { return numberOf(k) },
+		byRequestMessage:     func(_, v []byte) uint64 { return numberOf(v) },
+	} {
+		err := c.each(index, func(k, v []byte) error {
+			s, err := loadRequest(c.tx, numberIn(k, v))
+			if err != nil {
+				return c.found("index %s, entry %x: %v", index, k, dangling(err))
+			}
+			for _, e := range requestEntries(s.record, s.sequence) {
+				if e.bucket == index && bytes.Equal(e.key, k) {
+					return nil
+				}
+			}
+			return c.found("index %s, entry %x: request %s does not belong there", index, k, s.record.ID)
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// crlNumbers looks at whether each can be read.
+func (c *checker) crlNumbers() error {
+	return c.each(bucketCRLNumbers, func(issuer, _ []byte) error {
+		s, err := load(c.tx, bucketCRLNumbers, issuer, crlNumberFields)
+		if err != nil || !bytes.Equal(s.record.issuerSHA256[:], issuer) {
+			return c.found("CRL number of issuer %x: it cannot be read or is another's: %v", issuer, err)
+		}
+		return nil
+	})
+}
+
 // indexes looks for entries that lead nowhere, or to a record that is not to
 // be found there.
 func (c *checker) indexes() error {
@@ -50,6 +120,8 @@ func (c *checker) indexes() error {
 		byDevice:      func(_, v []byte) []byte { return v },
 		byPublicKey:   func(_, v []byte) []byte { return v },
 		byNotAfter:    func(k, _ []byte) []byte { return k[min(len(k), notAfterPrefix):] },
+		byUnused:      func(k, _ []byte) []byte { return k[min(len(k), notAfterPrefix):] },
+		byIssuer:      func(k, _ []byte) []byte { return k[min(len(k), 32):] },
 		byMessage: func(_, v []byte) []byte {
 			t, _ := loadTransaction(c.tx, numberOf(v))
 			serial, _ := serialBytes(t.CertificateSerial)

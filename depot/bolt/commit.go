@@ -15,7 +15,8 @@ func (d *Depot) Commit(ctx context.Context, i depot.Issuance) (depot.Identity, e
 	if err := i.Validate(); err != nil {
 		return depot.Identity{}, err
 	}
-	i.Identity = i.Identity.Clone()
+	i.Identity = i.Identity.AtIssue().Clone()
+	i.Identity.RequestID, i.Identity.ApprovedBy = "", ""
 	serial, _ := serialBytes(i.Identity.CertificateSerial)
 	var previous string // certificate serial; written by the writer, read when it has answered
 	err := d.submit(ctx, func(b *batch) error {
@@ -24,7 +25,7 @@ func (d *Depot) Commit(ctx context.Context, i depot.Issuance) (depot.Identity, e
 			return err
 		}
 		previous = device.LatestSerial
-		return b.issue(i, serial, device)
+		return b.issue(i, serial, device, nil)
 	})
 	if err != nil {
 		return depot.Identity{}, fmt.Errorf("commit certificate %s: %w", i.Identity.CertificateSerial, err)
@@ -42,6 +43,11 @@ func (b *batch) look(i depot.Issuance, serial []byte) (depot.Device, error) {
 		b.get(byMessage, i.Transaction.MessageSHA256[:]) != nil {
 		return depot.Device{}, depot.ErrTransactionConflict
 	}
+	if i.Supersedes != "" {
+		if err := b.lookAtOld(i.Supersedes); err != nil {
+			return depot.Device{}, err
+		}
+	}
 	if i.Challenge.ID != "" && b.get(bucketChallenges, []byte(i.Challenge.ID)) != nil {
 		return depot.Device{}, depot.ErrChallengeSpent
 	}
@@ -55,14 +61,29 @@ func (b *batch) look(i depot.Issuance, serial []byte) (depot.Device, error) {
 	return device.record, err
 }
 
-// issue stores an issuance and its ledger record.
-func (b *batch) issue(i depot.Issuance, serial []byte, device depot.Device) error {
+// lookAtOld decides whether a certificate can be superseded.
+func (b *batch) lookAtOld(certificateSerial string) error {
+	old, err := b.identity(certificateSerial)
+	switch {
+	case err != nil:
+		return err
+	case old.record.SupersededBy != "":
+		return depot.ErrTransactionConflict
+	case !old.record.RevokedAt.IsZero():
+		return depot.ErrRevoked
+	}
+	return nil
+}
+
+// issue stores an issuance and its ledger record. The decision is the one that
+// it comes from, nil if nobody had to decide.
+func (b *batch) issue(i depot.Issuance, serial []byte, device depot.Device, from *depot.Decision) error {
 	n := b.number()
 	i, err := b.keepIssuance(i, serial, device)
 	if err != nil {
 		return err
 	}
-	return b.record(issuedPayload(n, i))
+	return b.record(issuedPayload(n, i, from))
 }
 
 // keepIssuance stores an issuance, without the ledger record, and returns it
@@ -87,7 +108,16 @@ func (b *batch) keepIssuance(i depot.Issuance, serial []byte, device depot.Devic
 			return i, err
 		}
 	}
-	return i, nil
+	if i.Supersedes == "" {
+		return i, nil
+	}
+	old, err := b.identity(i.Supersedes)
+	if err != nil {
+		return i, err
+	}
+	after := old.record
+	after.SupersededAt, after.SupersededBy = id.IssuedAt, id.CertificateSerial
+	return i, b.change(old, after)
 }
 
 // An entry is one key of the database.
@@ -110,16 +140,24 @@ func indexEntries(i depot.Issuance, serial []byte, n uint64) []entry {
 	if i.Challenge.ID != "" {
 		entries = append(entries, entry{bucketChallenges, []byte(i.Challenge.ID), number(n)})
 	}
-	return entries
+	return append(entries, stateEntries(id, serial)...)
 }
 
 // issuedPayload is the ledger's record of an issuance: everything, so that the
 // ledger alone can make the store anew.
-func issuedPayload(n uint64, i depot.Issuance) []byte {
+func issuedPayload(n uint64, i depot.Issuance, from *depot.Decision) []byte {
 	b := payloadStart(n, string(depot.EventCertificateIssued), i.Identity.IssuedAt)
 	if i.Challenge.ID != "" {
 		b = append(b, `,"challenge":`...)
 		b = appendJSONString(b, i.Challenge.ID)
+	}
+	if i.Supersedes != "" {
+		b = append(b, `,"supersedes":`...)
+		b = appendJSONString(b, i.Supersedes)
+	}
+	if from != nil {
+		b = append(b, `,"decision":`...)
+		b = appendJSON(b, decisionFields(from))
 	}
 	b = append(b, `,"transaction":`...)
 	b = appendJSON(b, transactionFields(&i.Transaction))
@@ -140,13 +178,18 @@ func payloadStart(n uint64, entryType string, at time.Time) []byte {
 	return append(b, '"')
 }
 
+// objectPayload is the payload of a ledger record that holds one object.
+func objectPayload(n uint64, entryType string, at time.Time, name string, fields []field) []byte {
+	b := append(payloadStart(n, entryType, at), `,"`...)
+	b = append(append(b, name...), `":`...)
+	return append(appendJSON(b, fields), '}')
+}
+
 // asRead makes the identity, which is a copy that nobody else holds, what
 // reading it would give: the times in UTC and without a monotonic part, empty
 // lists nil. Encoding and decoding it for that would cost 30 µs.
 func asRead(i *depot.Identity) {
-	for _, f := range append(identityFields(i), certificateField(i)) {
-		normalize(f.value)
-	}
+	normalizeAll(append(identityFields(i), certificateField(i)))
 }
 
 // authoritySum tells a generation from others. When it was looked at does not

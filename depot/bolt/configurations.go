@@ -66,13 +66,12 @@ func (b *batch) configure(c depot.Configuration, cause depot.EventType) error {
 	if err := b.keepConfiguration(c, cause); err != nil {
 		return err
 	}
-	payload := append(payloadStart(n, string(cause), c.Event(cause).At), `,"configuration":`...)
-	return b.record(append(appendJSON(payload, configurationFields(&c)), '}'))
+	return b.record(objectPayload(n, string(cause), c.Event(cause).At, "configuration", configurationFields(&c)))
 }
 
 // keepConfiguration stores a configuration, without the ledger record.
 func (b *batch) keepConfiguration(c depot.Configuration, cause depot.EventType) error {
-	n, event := b.number(), c.Event(cause)
+	n := b.number()
 	if c.RemovedAt.IsZero() {
 		if err := b.put(bucketNames, []byte(c.Name), []byte(c.ID)); err != nil {
 			return err
@@ -81,7 +80,13 @@ func (b *batch) keepConfiguration(c depot.Configuration, cause depot.EventType) 
 	if err := b.put(bucketConfigurations, []byte(c.ID), encode(withSequence(configurationFields(&c), &n))); err != nil {
 		return err
 	}
-	return b.put(bucketEvents, number(n), encode(withSequence(eventFields(&event), &n)))
+	return b.event(c.Event(cause))
+}
+
+// event stores the event of the step in hand.
+func (b *batch) event(e depot.Event) error {
+	n := b.number()
+	return b.put(bucketEvents, number(n), encode(withSequence(eventFields(&e), &n)))
 }
 
 // Configuration finds by id.

@@ -63,9 +63,9 @@ func TestDamage(t *testing.T) {
 		}, []string{"store.db", "by_device", "rebuild"}},
 		{"newer format", closed, func(t *testing.T, dir string) {
 			inDatabase(t, dir, func(tx *bbolt.Tx) error {
-				return tx.Bucket([]byte("meta")).Put([]byte("format"), binary.BigEndian.AppendUint64(nil, 2))
+				return tx.Bucket([]byte("meta")).Put([]byte("format"), binary.BigEndian.AppendUint64(nil, bolt.Format+1))
 			})
-		}, []string{"format 2", "only 1", "version of Understudy that wrote it"}},
+		}, []string{fmt.Sprintf("format %d", bolt.Format+1), fmt.Sprintf("only %d", bolt.Format), "version of Understudy that wrote it"}},
 
 		{"ledger removed", closed, func(t *testing.T, dir string) { remove(t, dir, "ledger") },
 			[]string{"ledger", "is missing", "6 records", "backup"}},

@@ -5,7 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
+	"slices"
 	"time"
+
+	"understudy.example/understudy/depot"
 )
 
 // A record in the database is
@@ -45,10 +48,19 @@ func unseal(b []byte) ([]byte, error) {
 
 // encode returns the record that holds the fields.
 func encode(fields []field) []byte {
-	b := append(make([]byte, 0, 768), recordVersion)
+	return seal(appendFields(append(make([]byte, 0, 768), recordVersion), fields))
+}
+
+// appendFields appends the fields that are not zero.
+func appendFields(b []byte, fields []field) []byte {
 	var scratch [512]byte
 	for _, f := range fields {
-		v := encodeValue(scratch[:0], f.value)
+		var v []byte
+		if within, ok := f.value.([]field); ok { // not by encodeValue, or scratch would have to be on the heap
+			v = appendFields(nil, within)
+		} else {
+			v = encodeValue(scratch[:0], f.value)
+		}
 		if len(v) == 0 {
 			continue
 		}
@@ -56,7 +68,16 @@ func encode(fields []field) []byte {
 		b = binary.AppendUvarint(b, uint64(len(v)))
 		b = append(b, v...)
 	}
-	return seal(b)
+	return b
+}
+
+// zero says whether a field is left out.
+func (f field) zero() bool {
+	if within, ok := f.value.([]field); ok {
+		return len(appendFields(nil, within)) == 0
+	}
+	var scratch [512]byte
+	return len(encodeValue(scratch[:0], f.value)) == 0
 }
 
 // decode reads a record into the fields, copying everything.
@@ -65,6 +86,11 @@ func decode(b []byte, fields []field) error {
 	if err != nil {
 		return err
 	}
+	return decodeFields(b, fields)
+}
+
+// decodeFields reads what appendFields wrote.
+func decodeFields(b []byte, fields []field) error {
 	for next := 0; len(b) > 0; next++ {
 		tag, value, rest, err := splitField(b)
 		if err != nil {
@@ -138,6 +164,13 @@ func encodeValue(b []byte, v any) []byte {
 		for _, n := range *v {
 			b = binary.AppendVarint(b, int64(n))
 		}
+	case *[]depot.ListedDevice:
+		for _, d := range *v {
+			for _, s := range []string{d.DeviceSerial, d.UDID, d.UPN} {
+				b = binary.AppendUvarint(b, uint64(len(s)))
+				b = append(b, s...)
+			}
+		}
 	}
 	return b
 }
@@ -164,6 +197,14 @@ func normalize(v any) {
 		if len(*v) == 0 {
 			*v = nil
 		}
+	case []field:
+		normalizeAll(v)
+	}
+}
+
+func normalizeAll(fields []field) {
+	for _, f := range fields {
+		normalize(f.value)
 	}
 }
 
@@ -209,20 +250,37 @@ func decodeValue(v any, b []byte) error {
 	case *bool:
 		*v = true
 	case *[]string:
-		*v = nil
-		for len(b) > 0 {
-			s, rest, err := splitBytes(b)
-			if err != nil {
-				return err
-			}
-			*v, b = append(*v, string(s)), rest
-		}
+		list, err := decodeStrings(b)
+		*v = list
+		return err
 	case *[]int:
 		n, err := decodeInts(b, -1)
 		*v = n
 		return err
+	case *[]depot.ListedDevice:
+		list, err := decodeStrings(b)
+		if err != nil || len(list)%3 != 0 {
+			return errCut
+		}
+		*v = nil
+		for s := range slices.Chunk(list, 3) {
+			*v = append(*v, depot.ListedDevice{DeviceSerial: s[0], UDID: s[1], UPN: s[2]})
+		}
+	case []field:
+		return decodeFields(b, v)
 	}
 	return nil
+}
+
+func decodeStrings(b []byte) (list []string, err error) {
+	for len(b) > 0 {
+		s, rest, err := splitBytes(b)
+		if err != nil {
+			return nil, err
+		}
+		list, b = append(list, string(s)), rest
+	}
+	return list, nil
 }
 
 func decodeTime(v *time.Time, b []byte) error {

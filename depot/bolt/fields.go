@@ -1,6 +1,10 @@
 package bolt
 
-import "understudy.example/understudy/depot"
+import (
+	"time"
+
+	"understudy.example/understudy/depot"
+)
 
 // A field is one value of a record: where it lies in memory, how it is called
 // in the database and how in the ledger. One list of fields serves all four
@@ -9,19 +13,29 @@ import "understudy.example/understudy/depot"
 type field struct {
 	tag   uint64 // in the database; rising within a list, never used again
 	name  string // in the ledger
-	value any    // pointer to the value; its types are those of encodeValue
+	value any    // pointer to the value, or the fields of a record within the record; its types are those of encodeValue
 }
 
 // tagSequence is the tag of the number that made a record what it is. It is
 // kept in the database only; in the ledger every entry has its number.
 const tagSequence = 200
 
+// tagChanged is the same of the last step that changed a record which keeps
+// the number of the one that made it.
+const tagChanged = 201
+
 func withSequence(fields []field, sequence *uint64) []field {
 	return append(fields, field{tagSequence, "sequence", sequence})
 }
 
+func withSteps(fields []field, made, changed *uint64) []field {
+	return append(withSequence(fields, made), field{tagChanged, "changed", changed})
+}
+
+// identityFields leave room for the three fields that callers add, so that an
+// issuance does not copy the list again and again.
 func identityFields(i *depot.Identity) []field {
-	return []field{
+	fields := []field{
 		{1, "certificate_serial", &i.CertificateSerial},
 		{2, "sha256", &i.SHA256},
 		{3, "public_key_sha256", &i.PublicKeySHA256},
@@ -67,7 +81,16 @@ func identityFields(i *depot.Identity) []field {
 		{56, "revoked_at", &i.RevokedAt},
 		{57, "revocation_reason", &i.RevocationReason},
 		{58, "void", &i.Void},
+		{59, "revoked_by", &i.RevokedBy},
+		{60, "superseded_at", &i.SupersededAt},
+		{61, "superseded_by", &i.SupersededBy},
+		{62, "used_at", &i.UsedAt},
+		{63, "revoke_unused_at", &i.RevokeUnusedAt},
+		{64, "request_id", &i.RequestID},
+		{65, "approved_by", &i.ApprovedBy},
+		{}, {}, {},
 	}
+	return fields[:len(fields)-3]
 }
 
 // certificateField is apart from the others because the database keeps the
@@ -123,10 +146,108 @@ func configurationFields(c *depot.Configuration) []field {
 		{26, "sha1", &c.Policy.SHA1},
 		{27, "key_checks", &c.Policy.KeyChecks},
 		{28, "des", &c.Policy.DES},
+		{29, "approval", &c.Policy.Approval},
+		{30, "approval_ttl", &c.Policy.ApprovalTTL},
+		{31, "renewal", &c.Policy.Renewal},
+		{32, "renewal_window", &c.Policy.RenewalWindow},
+		{33, "queries", &c.Policy.Queries},
+		{34, "next_ca_signer", &c.Policy.NextCASigner},
+		{35, "revoke_unused_after", &c.Policy.RevokeUnusedAfter},
+		{36, "devices_file", &c.Policy.DevicesFile},
 		{40, "created_at", &c.CreatedAt},
 		{41, "changed_at", &c.ChangedAt},
 		{42, "secret_reset_at", &c.SecretResetAt},
 		{43, "removed_at", &c.RemovedAt},
+	}
+}
+
+func requestFields(r *depot.Request) []field {
+	return []field{
+		{1, "id", &r.ID},
+		{2, "state", (*string)(&r.State)},
+		{3, "transaction", transactionFields(&r.Transaction)},
+		{4, "draft", identityFields(&r.Draft)},
+		{5, "csr", &r.CSR},
+		{6, "challenge", &r.Challenge.ID},
+		{7, "supersedes", &r.Supersedes},
+		{8, "expires_at", &r.ExpiresAt},
+		{9, "decided_at", &r.DecidedAt},
+		{10, "decided_by", &r.DecidedBy},
+		{11, "note", &r.Note},
+	}
+}
+
+// decisionFields are those of a decision but for the issuance.
+func decisionFields(d *depot.Decision) []field {
+	return []field{
+		{1, "request_id", &d.RequestID},
+		{2, "state", (*string)(&d.State)},
+		{3, "at", &d.At},
+		{4, "by", &d.By},
+		{5, "note", &d.Note},
+	}
+}
+
+func revocationFields(r *depot.Revocation) []field {
+	return []field{
+		{1, "certificate_serial", &r.CertificateSerial},
+		{2, "reason", (*string)(&r.Reason)},
+		{3, "at", &r.At},
+		{4, "by", &r.By},
+		{5, "note", &r.Note},
+	}
+}
+
+// revokedFields are what the index of revoked certificates says of one, whose
+// certificate serial is in the key.
+func revokedFields(r *depot.RevokedCertificate) []field {
+	return []field{
+		{1, "reason", (*string)(&r.Reason)},
+		{2, "revoked_at", &r.RevokedAt},
+		{3, "not_after", &r.NotAfter},
+	}
+}
+
+// A use is when a certificate was first seen in use.
+type use struct {
+	certificateSerial string
+	at                time.Time
+}
+
+func useFields(u *use) []field {
+	return []field{
+		{1, "certificate_serial", &u.certificateSerial},
+		{2, "at", &u.at},
+	}
+}
+
+// A crlNumber is the number of the last CRL of an issuer.
+type crlNumber struct {
+	issuerSHA256 [32]byte
+	number       uint64
+}
+
+func crlNumberFields(c *crlNumber) []field {
+	return []field{
+		{1, "issuer_sha256", &c.issuerSHA256},
+		{2, "number", &c.number},
+	}
+}
+
+// A deviceList is an allow-list, or what is left of one that was removed:
+// when, and by whom.
+type deviceList struct {
+	depot.DeviceList
+	removed bool
+}
+
+func deviceListFields(l *deviceList) []field {
+	return []field{
+		{1, "configuration_id", &l.ConfigurationID},
+		{2, "devices", &l.Devices},
+		{3, "changed_at", &l.ChangedAt},
+		{4, "changed_by", &l.ChangedBy},
+		{5, "removed", &l.removed},
 	}
 }
 
@@ -148,5 +269,6 @@ func eventFields(e *depot.Event) []field {
 		{5, "certificate_serial", &e.CertificateSerial},
 		{6, "device_key", &e.DeviceKey},
 		{7, "transaction_id", &e.TransactionID},
+		{8, "request_id", &e.RequestID},
 	}
 }

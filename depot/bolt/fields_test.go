@@ -10,6 +10,7 @@ import (
 // name that is there twice would lose a field in the ledger.
 func TestFieldLists(t *testing.T) {
 	var identity depot.Identity
+	var request depot.Request
 	for record, fields := range map[string][]field{
 		"identity":      append(identityFields(&identity), certificateField(&identity)),
 		"transaction":   transactionFields(new(depot.Transaction)),
@@ -17,6 +18,14 @@ func TestFieldLists(t *testing.T) {
 		"configuration": configurationFields(new(depot.Configuration)),
 		"authority":     authorityFields(new(depot.AuthorityGeneration)),
 		"event":         eventFields(new(depot.Event)),
+		"request":       requestFields(&request),
+		"decision":      decisionFields(new(depot.Decision)),
+		"revocation":    revocationFields(new(depot.Revocation)),
+		"revoked":       revokedFields(new(depot.RevokedCertificate)),
+		"use":           useFields(new(use)),
+		"CRL number":    crlNumberFields(new(crlNumber)),
+		"device list":   deviceListFields(new(deviceList)),
+		"listed device": listedDeviceFields(new(depot.ListedDevice)),
 	} {
 		names, last := map[string]bool{}, uint64(0)
 		for _, f := range fields {

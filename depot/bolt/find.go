@@ -96,7 +96,7 @@ func (d *Depot) identity(ctx context.Context, what string, find func(*bbolt.Tx) 
 		return err
 	})
 	if err == nil {
-		err = d.settled(ctx, found.sequence)
+		err = d.settled(ctx, found.latest())
 	}
 	if err != nil {
 		return depot.Identity{}, fmt.Errorf("find certificate %s: %w", what, err)

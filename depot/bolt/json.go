@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"time"
 	"unicode/utf8"
+
+	"understudy.example/understudy/depot"
 )
 
 // appendJSON appends the fields as one JSON object that people can read:
@@ -16,9 +18,8 @@ import (
 // cannot hold, becomes {"base64":"…"}, so that nothing is lost.
 func appendJSON(b []byte, fields []field) []byte {
 	b = append(b, '{')
-	var scratch [512]byte
 	for _, f := range fields {
-		if len(encodeValue(scratch[:0], f.value)) == 0 {
+		if f.zero() {
 			continue
 		}
 		if b[len(b)-1] != '{' {
@@ -52,6 +53,10 @@ func appendJSONValue(b []byte, v any) []byte {
 		return appendJSONList(b, *v, appendJSONString)
 	case *[]int:
 		return appendJSONList(b, *v, func(b []byte, n int) []byte { return strconv.AppendInt(b, int64(n), 10) })
+	case *[]depot.ListedDevice:
+		return appendJSONList(b, *v, func(b []byte, d depot.ListedDevice) []byte { return appendJSON(b, listedDeviceFields(&d)) })
+	case []field:
+		return appendJSON(b, v)
 	}
 	return append(b, "null"...)
 }
@@ -134,8 +139,36 @@ func decodeJSONValue(v any, raw json.RawMessage) (err error) {
 		}
 		*v, err = time.ParseDuration(s)
 		return err
+	case *[]depot.ListedDevice:
+		return decodeJSONDevices(v, raw)
+	case []field:
+		return decodeJSON(raw, v)
 	default: // *[]byte, *time.Time, *int, *uint64, *bool, *[]int
 		return json.Unmarshal(raw, v)
+	}
+}
+
+func decodeJSONDevices(v *[]depot.ListedDevice, raw json.RawMessage) error {
+	var list []json.RawMessage
+	if err := json.Unmarshal(raw, &list); err != nil {
+		return err
+	}
+	*v = make([]depot.ListedDevice, len(list))
+	for i := range list {
+		if err := decodeJSON(list[i], listedDeviceFields(&(*v)[i])); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// listedDeviceFields are those of the ledger; in the database a list of devices
+// is one value.
+func listedDeviceFields(d *depot.ListedDevice) []field {
+	return []field{
+		{1, "device_serial", &d.DeviceSerial},
+		{2, "udid", &d.UDID},
+		{3, "upn", &d.UPN},
 	}
 }
 

@@ -35,6 +35,8 @@ const (
 const (
 	EntryStore     = "store"     // the first record: whose ledger this is
 	EntryAuthority = "authority" // a generation of CA certificates
+	// EntryCRLNumber: a number was taken for a CRL.
+	EntryCRLNumber = "crl.number"
 )
 
 // head is the end of a ledger.
@@ -134,6 +136,13 @@ type payload struct {
 	Identity      json.RawMessage `json:"identity"`
 	Transaction   json.RawMessage `json:"transaction"`
 	Challenge     string          `json:"challenge"`
+	Supersedes    string          `json:"supersedes"`
+	Decision      json.RawMessage `json:"decision"`
+	Request       json.RawMessage `json:"request"`
+	Revocation    json.RawMessage `json:"revocation"`
+	Use           json.RawMessage `json:"use"`
+	CRL           json.RawMessage `json:"crl"`
+	DeviceList    json.RawMessage `json:"device_list"`
 	Configuration json.RawMessage `json:"configuration"`
 	Authority     json.RawMessage `json:"authority"`
 }
@@ -141,13 +150,53 @@ type payload struct {
 // Issuance returns what a record of type certificate.issued says. Its After is
 // not known any more.
 func (e Entry) Issuance() (depot.Issuance, error) {
-	i := depot.Issuance{Challenge: depot.ChallengeRef{ID: e.payload.Challenge}}
+	i := depot.Issuance{Challenge: depot.ChallengeRef{ID: e.payload.Challenge}, Supersedes: e.payload.Supersedes}
 	err := decodeJSON(e.payload.Identity, append(identityFields(&i.Identity), certificateField(&i.Identity)))
 	if err == nil {
 		err = decodeJSON(e.payload.Transaction, transactionFields(&i.Transaction))
 	}
 	i.Transaction.Sequence = e.Number
 	return i, e.wrap(err)
+}
+
+// Decision returns what a record of type request.approved or request.denied
+// says, or one of type certificate.issued that came of a decision, but for the
+// issuance. An issuance that nobody had to decide about gives the zero
+// Decision.
+func (e Entry) Decision() (d depot.Decision, err error) {
+	if e.payload.Decision == nil {
+		return d, nil
+	}
+	err = decodeJSON(e.payload.Decision, decisionFields(&d))
+	return d, e.wrap(err)
+}
+
+// Request returns what a record of type request.pending says.
+func (e Entry) Request() (r depot.Request, err error) {
+	err = decodeJSON(e.payload.Request, requestFields(&r))
+	return r, e.wrap(err)
+}
+
+// Revocation returns what a record of type certificate.revoked or
+// certificate.released says.
+func (e Entry) Revocation() (r depot.Revocation, err error) {
+	err = decodeJSON(e.payload.Revocation, revocationFields(&r))
+	return r, e.wrap(err)
+}
+
+func (e Entry) use() (u use, err error) {
+	err = decodeJSON(e.payload.Use, useFields(&u))
+	return u, e.wrap(err)
+}
+
+func (e Entry) crlNumber() (c crlNumber, err error) {
+	err = decodeJSON(e.payload.CRL, crlNumberFields(&c))
+	return c, e.wrap(err)
+}
+
+func (e Entry) deviceList() (l deviceList, err error) {
+	err = decodeJSON(e.payload.DeviceList, deviceListFields(&l))
+	return l, e.wrap(err)
 }
 
 // Configuration returns what a record of type configuration.… says.

@@ -17,6 +17,8 @@ const (
 	cursorIssued   byte = 'i'
 	cursorNotAfter byte = 'n'
 	cursorDevice   byte = 'd'
+	cursorRequests byte = 'r'
+	cursorRevoked  byte = 'v'
 )
 
 // cursor makes a position into text that the depot knows again: kind,

@@ -49,7 +49,7 @@ func Open(dir string, o Options) (*Depot, error) {
 	if o.quickCheck == 0 {
 		o.quickCheck = quickCheck
 	}
-	d := &Depot{dir: dir, log: o.Log, steps: make(chan *step, maxBatch), stopped: make(chan struct{})}
+	d := &Depot{dir: dir, log: o.Log, clock: o.Clock, steps: make(chan *step, maxBatch), stopped: make(chan struct{})}
 	if err := d.open(o); err != nil {
 		d.abandon()
 		return nil, err

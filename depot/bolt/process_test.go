@@ -37,7 +37,7 @@ const (
 )
 
 func TestMain(m *testing.M) {
-	tasks := map[string]func(dir string) error{"write": writeForEver, "hold": holdOpen, "fill": fillDisk}
+	tasks := map[string]func(dir string) error{"write": writeForEver, "revoke": revokeForEver, "hold": holdOpen, "fill": fillDisk}
 	task, ok := tasks[os.Getenv(childTask)]
 	if !ok {
 		os.Exit(m.Run())
@@ -141,6 +141,156 @@ func TestKilled(t *testing.T) {
 		}
 	}
 	t.Logf("%d acknowledged in %d rounds", total, *killRounds)
+}
+
+// revokeForEver issues, revokes, numbers CRLs and lets requests be approved
+// from several goroutines, and names what was acknowledged.
+func revokeForEver(dir string) error {
+	d, err := bolt.Open(dir, options())
+	if err != nil {
+		return err
+	}
+	first, err := strconv.Atoi(os.Getenv(childFirst))
+	if err != nil {
+		return err
+	}
+	var mu sync.Mutex
+	say := func(what string, n uint64) {
+		mu.Lock()
+		defer mu.Unlock()
+		fmt.Println(what, n)
+	}
+	ctx := context.Background()
+	one := func(n int) error {
+		i := depottest.Issuance(n)
+		i.Identity.IssuerSHA256 = anIssuer
+		if _, err := d.Commit(ctx, i); err != nil {
+			return err
+		}
+		if _, err := d.Revoke(ctx, depot.Revocation{CertificateSerial: i.Identity.CertificateSerial, Reason: depot.ReasonKeyCompromise, At: depottest.Epoch}); err != nil {
+			return err
+		}
+		say("revoked", uint64(n))
+		number, err := d.TakeCRLNumber(ctx, anIssuer, 1000)
+		if err != nil {
+			return err
+		}
+		say("number", number)
+		r := depottest.Request(n + 50_000)
+		if err := d.AddRequest(ctx, r, 0, ""); err != nil {
+			return err
+		}
+		say("pending", uint64(n+50_000))
+		if n%2 == 0 {
+			return nil
+		}
+		if _, err := d.Decide(ctx, depottest.Approval(r, n+50_000)); err != nil {
+			return err
+		}
+		say("approved", uint64(n+50_000))
+		return nil
+	}
+	for w := range 4 {
+		go func() {
+			for n := first + w; ; n += 4 {
+				if err := one(n); err != nil {
+					fmt.Fprintln(os.Stderr, err)
+					return
+				}
+			}
+		}()
+	}
+	return parentDies()
+}
+
+// R18, the store's half: a process that revokes is killed at random moments.
+// What it acknowledged is revoked and in the list for the CRL, numbers never
+// come twice, requests that waited wait and what was approved has its
+// certificate; so it is, too, in a store made anew from the ledger.
+func TestKilledRevoking(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "store")
+	var acknowledged []string
+	highest := uint64(0)
+	for round := range *killRounds {
+		c, out := child(t, "revoke", dir, round*100_000)
+		if !out.Scan() {
+			t.Fatal("the child wrote nothing")
+		}
+		acknowledged = append(acknowledged, out.Text())
+		timer := time.AfterFunc(time.Duration(rand.IntN(150))*time.Millisecond, func() { c.Process.Kill() })
+		for out.Scan() {
+			acknowledged = append(acknowledged, out.Text())
+		}
+		timer.Stop()
+		c.Wait()
+
+		d := open(t, dir)
+		survived(t, d, acknowledged)
+		number, err := d.TakeCRLNumber(t.Context(), anIssuer, 0)
+		must(t, err)
+		if number <= highest {
+			t.Errorf("round %d: CRL number %d after %d", round, number, highest)
+		}
+		highest = number
+		must(t, d.Close())
+	}
+	must(t, os.Remove(filepath.Join(dir, "store.db")))
+	_, err := bolt.Rebuild(t.Context(), dir, bolt.RebuildOptions{})
+	must(t, err)
+	d := open(t, dir)
+	survived(t, d, acknowledged)
+	if number, err := d.TakeCRLNumber(t.Context(), anIssuer, 0); err != nil || number <= highest {
+		t.Errorf("rebuilt: CRL number %d after %d, %v", number, highest, err)
+	}
+	t.Logf("%d acknowledged in %d rounds", len(acknowledged), *killRounds)
+}
+
+// survived asserts that what a killed process acknowledged is there.
+func survived(t *testing.T, d *bolt.Depot, acknowledged []string) {
+	t.Helper()
+	ctx := t.Context()
+	last, err := d.LastCRLNumber(ctx, anIssuer)
+	must(t, err)
+	listed := map[string]bool{}
+	for q := (depot.RevokedQuery{IssuerSHA256: anIssuer, Limit: 500}); ; {
+		page, err := d.Revoked(ctx, q)
+		must(t, err)
+		for _, r := range page.Items {
+			listed[r.CertificateSerial] = true
+		}
+		if q.Cursor = page.NextCursor; q.Cursor == "" {
+			break
+		}
+	}
+	for _, line := range acknowledged {
+		var what string
+		var n int
+		if _, err := fmt.Sscan(line, &what, &n); err != nil {
+			continue // the line was cut by the death
+		}
+		switch what {
+		case "revoked":
+			id, err := d.Identity(ctx, depottest.Issuance(n).Identity.CertificateSerial)
+			if err != nil || id.RevocationReason != string(depot.ReasonKeyCompromise) || !listed[id.CertificateSerial] {
+				t.Errorf("certificate %d: revoked for %q, in the list: %v; %v", n, id.RevocationReason, listed[id.CertificateSerial], err)
+			}
+		case "number":
+			if uint64(n) > last {
+				t.Errorf("CRL number %d was given, and the last one is %d", n, last)
+			}
+		case "pending":
+			if r, err := d.Request(ctx, depottest.Request(n).ID); err != nil || r.State == depot.RequestDenied {
+				t.Errorf("request %d: %s, %v", n, r.State, err)
+			}
+		case "approved":
+			r, err := d.Request(ctx, depottest.Request(n).ID)
+			_, err2 := d.Identity(ctx, r.Transaction.CertificateSerial)
+			if err != nil || err2 != nil || r.State != depot.RequestApproved {
+				t.Errorf("request %d: %s, %v, %v", n, r.State, err, err2)
+			}
+		}
+	}
+	sound(t, d)
 }
 
 // holdOpen keeps the store until the test is gone or kills it.

@@ -28,7 +28,11 @@ func (d *Depot) Identities(ctx context.Context, q depot.IdentityQuery) (depot.Pa
 		return page, err
 	}
 	s := &selection{ctx: ctx, query: q, after: after, synced: d.synced.Load(), limit: depot.PageLimit(q.Limit)}
-	if err := d.view(s.read); err != nil {
+	err = d.view(s.read)
+	if err == nil {
+		err = d.settled(ctx, s.changed)
+	}
+	if err != nil {
 		return page, fmt.Errorf("list certificates: %w", err)
 	}
 	for i, f := range s.found {
@@ -51,6 +55,9 @@ type selection struct {
 	limit  int
 	looked int
 	found  []place // at most one more than limit, in order
+	// changed is the last step that changed one of those that were looked at:
+	// what was there before is shown as it is now.
+	changed uint64
 }
 
 // A place is an identity and where it stands in the list.
@@ -196,7 +203,11 @@ func (s *selection) look(serial []byte) (depot.Identity, bool, error) {
 	if err != nil {
 		return depot.Identity{}, false, fmt.Errorf("certificate %x: %w", serial, dangling(err))
 	}
-	return found.record, found.sequence <= s.synced && s.query.Selects(found.record), nil
+	if found.sequence > s.synced || !s.query.Selects(found.record) {
+		return depot.Identity{}, false, nil
+	}
+	s.changed = max(s.changed, found.changed)
+	return found.record, true, nil
 }
 
 // before moves the cursor to the last key that is not above key.

@@ -75,11 +75,90 @@ func lived(t testing.TB, n int) string {
 			t.Fatal(err)
 		}
 	}
+	afterlife(t, d)
 	if err := d.Close(); err != nil {
 		t.Fatal(err)
 	}
 	return dir
 }
+
+// What afterlife adds.
+const (
+	afterlifeRecords      = 27
+	afterlifeCertificates = 6
+)
+
+// afterlife lets things happen that come after an issuance, or before one:
+// requests in every state, renewals, revocations, uses, CRL numbers, device
+// lists.
+func afterlife(t testing.TB, d *bolt.Depot) {
+	t.Helper()
+	ctx, first := t.Context(), 900_000
+	after := func(r depot.Revocation) {
+		_, err := d.Revoke(ctx, r)
+		must(t, err)
+	}
+	for n := range 4 { // certificates to do something with
+		i := depottest.Issuance(first + n)
+		i.Identity.IssuerSHA256 = anIssuer
+		i.Identity.RevokeUnusedAt = depottest.Epoch.Add(time.Duration(n) * time.Hour)
+		_, err := d.Commit(ctx, i)
+		must(t, err)
+	}
+	at := func(n int) string { return depottest.Issuance(first + n).Identity.CertificateSerial }
+	renewal := depottest.Issuance(first + 4)
+	renewal.Supersedes = at(0)
+	_, err := d.Commit(ctx, renewal)
+	must(t, err)
+	for n := range 4 {
+		r := depottest.Request(first + 10 + n)
+		last := ""
+		if n == 2 {
+			r.Challenge.ID, r.Supersedes = "ch_request", at(1)
+		}
+		if n == 3 { // the same transaction again
+			r.Transaction.ID, r.Draft.TransactionID = fmt.Sprintf("transaction %d", first+10), fmt.Sprintf("transaction %d", first+10)
+			last = depottest.Request(first + 10).ID
+		}
+		must(t, d.AddRequest(ctx, r, 0, last))
+		if n == 0 {
+			_, err := d.Decide(ctx, depottest.Denial(r))
+			must(t, err)
+		}
+		if n == 2 {
+			_, err := d.Decide(ctx, depottest.Approval(r, first+12))
+			must(t, err)
+		}
+	}
+	revocation := depot.Revocation{CertificateSerial: at(1), Reason: depot.ReasonSuperseded, At: depottest.Epoch, By: "operator", Note: "not \xff UTF-8"}
+	after(revocation)
+	for _, reason := range []depot.RevocationReason{depot.ReasonCertificateHold, depot.ReasonRemoveFromCRL, depot.ReasonCertificateHold} {
+		revocation.CertificateSerial, revocation.Reason = at(2), reason
+		after(revocation)
+	}
+	revocation.CertificateSerial, revocation.Reason = at(12), depot.ReasonCertificateHold
+	after(revocation)
+	revocation.Reason = depot.ReasonRemoveFromCRL
+	after(revocation)
+	must(t, d.MarkUsed(ctx, at(3), depottest.Epoch.Add(time.Minute)))
+	must(t, d.MarkUsed(ctx, at(2), depottest.Epoch.Add(time.Minute)))
+	for _, atLeast := range []uint64{0, 1_700_000_000, 3} {
+		_, err := d.TakeCRLNumber(ctx, anIssuer, atLeast)
+		must(t, err)
+	}
+	for n := range 3 {
+		var l depot.DeviceList
+		depottest.Fill(&l, 40+n)
+		if n == 2 {
+			l.Devices = nil
+		}
+		l.ConfigurationID = fmt.Sprintf("rac%d", n)
+		must(t, d.SetDeviceList(ctx, l))
+	}
+	must(t, d.RemoveDeviceList(ctx, "rac1", "operator", depottest.Epoch))
+}
+
+var anIssuer = [32]byte{1, 2, 3}
 
 func configurations(t testing.TB, d *bolt.Depot) {
 	t.Helper()
@@ -164,6 +243,11 @@ type story struct {
 	Events         []depot.Event
 	Configurations []depot.Configuration
 	Live           []depot.Configuration
+	Requests       []depot.Request
+	DeviceLists    []depot.DeviceList
+	Revoked        []depot.RevokedCertificate // of anIssuer
+	Unused         []string                   // certificate serials
+	CRLNumber      uint64                     // of anIssuer
 }
 
 func tell(t testing.TB, d depot.Depot) story {
@@ -212,7 +296,35 @@ func tell(t testing.TB, d depot.Depot) story {
 	live, err := d.Configurations(ctx)
 	must(t, err)
 	s.Live = live
+	tellSteps(t, d, &s)
 	return s
+}
+
+// tellSteps adds what format 1 had no room for.
+func tellSteps(t testing.TB, d depot.Depot, s *story) {
+	t.Helper()
+	ctx := t.Context()
+	requests, err := d.Requests(ctx, depot.RequestQuery{})
+	must(t, err)
+	s.Requests = requests.Items
+	for _, c := range s.Configurations {
+		l, err := d.DeviceList(ctx, c.ID)
+		if errors.Is(err, depot.ErrNotFound) {
+			continue
+		}
+		must(t, err)
+		s.DeviceLists = append(s.DeviceLists, l)
+	}
+	lines, err := d.Revoked(ctx, depot.RevokedQuery{IssuerSHA256: anIssuer})
+	must(t, err)
+	s.Revoked = lines.Items
+	unused, err := d.UnusedSince(ctx, depottest.Epoch.Add(24*time.Hour), 0)
+	must(t, err)
+	for _, i := range unused {
+		s.Unused = append(s.Unused, i.CertificateSerial)
+	}
+	s.CRLNumber, err = d.LastCRLNumber(ctx, anIssuer)
+	must(t, err)
 }
 
 // told opens a store, lets it tell everything and be looked through, and
@@ -250,14 +362,14 @@ func TestRebuildEquals(t *testing.T) {
 
 	made, err := bolt.Rebuild(t.Context(), dir, bolt.RebuildOptions{})
 	must(t, err)
-	if made.Certificates != n+10 || made.Devices == 0 || made.Configurations != 4 || made.Records != uint64(n+10+2+1+4+6+1) {
+	if made.Certificates != n+10+afterlifeCertificates || made.Devices == 0 || made.Configurations != 4 || made.Records != uint64(n+10+2+1+4+6+1+afterlifeRecords) {
 		t.Errorf("made %+v", made)
 	}
 	sameDump(t, dump(t, dir), before)
 	if again := told(t, dir); !reflect.DeepEqual(again, records) {
 		t.Errorf("(-want +got):\n%.3000s", cmp.Diff(records, again))
 	}
-	if len(records.Identities) != n+10 {
+	if len(records.Identities) != n+10+afterlifeCertificates {
 		t.Fatalf("%d identities compared", len(records.Identities))
 	}
 	if made.OldDatabase != filepath.Join(dir, "store.db.damaged-1") || !bytes.Equal(read(t, made.OldDatabase), damaged) {

@@ -78,17 +78,21 @@ func (r *replayer) stop() {
 func (b *batch) replay(e Entry) error {
 	switch depot.EventType(e.Type) {
 	case depot.EventCertificateIssued:
-		i, err := e.Issuance()
-		if err != nil {
-			return err
-		}
-		return b.replayIssuance(i)
+		return b.replayIssuance(e)
 	case depot.EventConfigurationAdded, depot.EventConfigurationChanged, depot.EventConfigurationRemoved, depot.EventSecretReset:
 		c, err := e.Configuration()
 		if err != nil {
 			return err
 		}
 		return b.replayConfiguration(c, depot.EventType(e.Type))
+	case depot.EventRequestPending, depot.EventRequestApproved, depot.EventRequestDenied:
+		return b.replayRequest(e)
+	case depot.EventCertificateRevoked, depot.EventCertificateReleased, depot.EventCertificateUsed:
+		return b.replayChange(e)
+	case depot.EventDevicesListed, depot.EventDevicesUnlisted:
+		return b.replayDeviceList(e)
+	case EntryCRLNumber:
+		return b.replayCRLNumber(e)
 	case EntryAuthority:
 		a, err := e.Authority()
 		if err != nil {
@@ -99,18 +103,154 @@ func (b *batch) replay(e Entry) error {
 	return errors.New("it is of a kind that this version does not know; use the version of Understudy that wrote it, or a newer one")
 }
 
-func (b *batch) replayIssuance(i depot.Issuance) error {
-	if err := i.Validate(); err != nil {
+func (b *batch) replayIssuance(e Entry) error {
+	i, err := e.Issuance()
+	if err == nil {
+		err = i.Validate()
+	}
+	if err != nil {
 		return err
 	}
-	serial, _ := serialBytes(i.Identity.CertificateSerial)
 	i.After = lastNumber(b.tx, byTransaction, pair(i.Identity.ConfigurationID, i.Identity.TransactionID))
+	d, err := e.Decision()
+	if err != nil {
+		return err
+	}
+	if d.RequestID != "" {
+		d.Issuance = &i
+		return b.replayApproval(d)
+	}
+	serial, _ := serialBytes(i.Identity.CertificateSerial)
 	device, err := b.look(i, serial)
 	if err != nil {
 		return err
 	}
 	_, err = b.keepIssuance(i, serial, device)
 	return err
+}
+
+// replayApproval stores an issuance and the request that it comes from.
+func (b *batch) replayApproval(d depot.Decision) error {
+	if err := d.Validate(); err != nil {
+		return err
+	}
+	v, err := b.judge(d)
+	if err != nil {
+		return err
+	}
+	if err := b.keepDecision(v); err != nil {
+		return err
+	}
+	serial, _ := serialBytes(v.issuance.Identity.CertificateSerial)
+	_, err = b.keepIssuance(*v.issuance, serial, v.device)
+	return err
+}
+
+func (b *batch) replayRequest(e Entry) error {
+	if e.Type == string(depot.EventRequestPending) {
+		r, err := e.Request()
+		if err == nil {
+			err = r.Validate()
+		}
+		if err != nil {
+			return err
+		}
+		key := pair(r.Transaction.ConfigurationID, r.Transaction.ID)
+		last, err := loadRequest(b.tx, lastNumber(b.tx, byRequestTransaction, key))
+		if err != nil && !errors.Is(err, depot.ErrNotFound) {
+			return err
+		}
+		if err := b.lookAtRequest(r, lastNumber(b.tx, byTransaction, key), last.record.ID); err != nil {
+			return err
+		}
+		return b.keepRequest(r)
+	}
+	d, err := e.Decision()
+	if err != nil {
+		return err
+	}
+	if d.State == depot.RequestDenied {
+		if err := d.Validate(); err != nil {
+			return err
+		}
+		v, err := b.judge(d)
+		if err == nil {
+			err = b.keepDecision(v)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	r, err := requestWithID(b.tx, d.RequestID)
+	if err != nil {
+		return err
+	}
+	event := r.record.Event()
+	if string(event.Type) != e.Type {
+		return fmt.Errorf("request %s is %s", d.RequestID, r.record.State)
+	}
+	return b.event(event)
+}
+
+// replayChange stores what became of a certificate.
+func (b *batch) replayChange(e Entry) error {
+	if e.Type == string(depot.EventCertificateUsed) {
+		u, err := e.use()
+		if err != nil {
+			return err
+		}
+		before, err := b.identity(u.certificateSerial)
+		if err == nil && (u.at.IsZero() || !before.record.UsedAt.IsZero()) {
+			err = depot.ErrInvalid
+		}
+		if err != nil {
+			return err
+		}
+		return b.keepUse(before, u)
+	}
+	r, err := e.Revocation()
+	if err == nil {
+		err = r.Validate()
+	}
+	if err != nil {
+		return err
+	}
+	before, err := b.identity(r.CertificateSerial)
+	if err != nil {
+		return err
+	}
+	after, err := before.record.Revoke(r)
+	if err != nil {
+		return err
+	}
+	return b.keepChange(before, after, r.Event(after))
+}
+
+func (b *batch) replayDeviceList(e Entry) error {
+	l, err := e.deviceList()
+	if err != nil {
+		return err
+	}
+	c, err := load(b.tx, bucketConfigurations, []byte(l.ConfigurationID), configurationFields)
+	if err != nil {
+		return err
+	}
+	return b.keepDeviceList(l, l.event(c.record))
+}
+
+func (b *batch) replayCRLNumber(e Entry) error {
+	c, err := e.crlNumber()
+	if err != nil {
+		return err
+	}
+	last, err := loadCRLNumber(b.tx, c.issuerSHA256)
+	if err != nil {
+		return err
+	}
+	if c.number <= last.record.number {
+		return fmt.Errorf("CRL number %d after %d", c.number, last.record.number)
+	}
+	return b.keepCRLNumber(c)
 }
 
 func (b *batch) replayConfiguration(c depot.Configuration, cause depot.EventType) error {

@@ -12,7 +12,7 @@ import (
 
 // format is the number of this layout. Adding a field or a bucket raises it, and
 // adds a step to upgrades.
-const format = 1
+const format = 2
 
 // The buckets. One counter numbers the steps of the whole depot: the number
 // of a step is the Sequence of its transaction and of its event and the number
@@ -34,19 +34,31 @@ const (
 	byTransaction        = "by_transaction"      // configuration, transactionID, number → certificate serial
 	byDevice             = "by_device"           // configuration, device key, number → certificate serial
 	byPublicKey          = "by_public_key"       // SHA-256 of the key, number → certificate serial
+
+	// Since format 2.
+	bucketRequests       = "requests"                // number → request
+	byRequestID          = "requests_by_id"          // id → number
+	byRequestTransaction = "requests_by_transaction" // configuration, transactionID, number → id
+	byRequestMessage     = "requests_by_message"     // SHA-256 of the pkiMessage → number
+	byIssuer             = "revoked"                 // SHA-256 of the issuer, certificate serial → line of its CRL
+	byUnused             = "unused"                  // when it is to be revoked, certificate serial → nothing
+	bucketCRLNumbers     = "crl_numbers"             // SHA-256 of the issuer → number of its last CRL
+	bucketDeviceLists    = "device_lists"            // configuration id → allow-list, removed ones too
 )
 
 func buckets() []string {
 	return []string{bucketMeta, bucketPending, bucketIdentities, bucketCertificates, bucketTransactions, bucketEvents,
 		bucketDevices, bucketConfigurations, bucketNames, bucketChallenges,
-		bySHA256, byMessage, byNotAfter, byTransaction, byDevice, byPublicKey}
+		bySHA256, byMessage, byNotAfter, byTransaction, byDevice, byPublicKey,
+		bucketRequests, byRequestID, byRequestTransaction, byRequestMessage,
+		byIssuer, byUnused, bucketCRLNumbers, bucketDeviceLists}
 }
 
 // growsAtEnd says whether the keys of a bucket rise with time, so that its
 // pages can be filled to the brim: nothing will be put between.
 func growsAtEnd(bucket string) bool {
 	switch bucket {
-	case bucketIdentities, bucketCertificates, bucketTransactions, bucketEvents:
+	case bucketIdentities, bucketCertificates, bucketTransactions, bucketEvents, bucketRequests:
 		return true
 	}
 	return false
@@ -119,20 +131,31 @@ func (h head) bytes() []byte {
 	return append(b, h.hash[:]...)
 }
 
-// stored is a record together with the number of the step that wrote it last.
+// stored is a record together with the numbers of the steps that made it what
+// it is. Identities and requests keep their place in lists by the step that
+// made them, and have the last one that changed them (0: none) beside it; the
+// other records have only the one that wrote them last.
 type stored[T any] struct {
 	record   T
 	sequence uint64
+	changed  uint64
 }
+
+// latest is the step that must be in the ledger before the record is shown.
+func (s stored[T]) latest() uint64 { return max(s.sequence, s.changed) }
 
 // load reads the record under key, or depot.ErrNotFound.
 func load[T any](tx *bbolt.Tx, bucket string, key []byte, fields func(*T) []field) (stored[T], error) {
 	var s stored[T]
-	value := tx.Bucket([]byte(bucket)).Get(key)
+	in := tx.Bucket([]byte(bucket))
+	if in == nil { // a store of an older format that is only looked at
+		return s, depot.ErrNotFound
+	}
+	value := in.Get(key)
 	if value == nil {
 		return s, depot.ErrNotFound
 	}
-	if err := decode(value, withSequence(fields(&s.record), &s.sequence)); err != nil {
+	if err := decode(value, withSteps(fields(&s.record), &s.sequence, &s.changed)); err != nil {
 		return s, fmt.Errorf("record %x in bucket %s: %w", key, bucket, err)
 	}
 	return s, nil

@@ -1,6 +1,7 @@
 package bolt
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -19,7 +20,40 @@ type upgrade func(tx *bbolt.Tx, after []byte) (next []byte, err error)
 
 // upgrades are the steps from format 1 to format: the first makes format 2.
 // The ledger is never upgraded: its records are read as they were written.
-func upgrades() []upgrade { return nil }
+func upgrades() []upgrade { return []upgrade{toFormat2} }
+
+// upgradePortion is how many records one transaction of an upgrade looks at.
+const upgradePortion = 2000
+
+// toFormat2 makes the buckets of requests, revocations and device lists, and
+// the index entries of certificates that carry a revocation already, which no
+// version of format 1 gave to any, though its records had room for one.
+func toFormat2(tx *bbolt.Tx, after []byte) ([]byte, error) {
+	for _, name := range []string{bucketRequests, byRequestID, byRequestTransaction, byRequestMessage,
+		byIssuer, byUnused, bucketCRLNumbers, bucketDeviceLists} {
+		if _, err := tx.CreateBucketIfNotExists([]byte(name)); err != nil {
+			return nil, err
+		}
+	}
+	b, c := &batch{tx: tx}, tx.Bucket([]byte(bucketIdentities)).Cursor()
+	serial, _ := c.Seek(after)
+	for range upgradePortion {
+		if serial == nil {
+			return nil, nil
+		}
+		s, err := load(tx, bucketIdentities, serial, identityFields)
+		if err != nil {
+			return nil, err
+		}
+		for _, e := range stateEntries(s.record, serial) {
+			if err := b.put(e.bucket, e.key, e.value); err != nil {
+				return nil, err
+			}
+		}
+		serial, _ = c.Next()
+	}
+	return bytes.Clone(serial), nil
+}
 
 // formatSuffix is that of the copies that are kept of a store before it is
 // upgraded, with its format behind it.
@@ -48,13 +82,24 @@ func (d *Depot) upgradeOnce(from uint64, step upgrade) error {
 	if err == nil && !begun {
 		err = d.keepFormat(from)
 	}
-	for done := false; err == nil && !done; {
-		err = d.db.Update(func(tx *bbolt.Tx) (err error) {
+	if err != nil {
+		return err
+	}
+	return takeStep(d.db, from, step)
+}
+
+// takeStep takes what is left of a step, in one transaction after another.
+func takeStep(db *bbolt.DB, from uint64, step upgrade) error {
+	for done := false; !done; {
+		err := db.Update(func(tx *bbolt.Tx) (err error) {
 			done, err = portion(tx, from, step)
 			return err
 		})
+		if err != nil {
+			return err
+		}
 	}
-	return err
+	return nil
 }
 
 // portion takes one part of a step, and notes how far it came.

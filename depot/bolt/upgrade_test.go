@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"flag"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -63,7 +64,7 @@ func TestGoldenStores(t *testing.T) {
 
 func makeGolden(t *testing.T) {
 	dir := lived(t, 4)
-	to := filepath.Join(stores, "format-1")
+	to := filepath.Join(stores, fmt.Sprintf("format-%d", bolt.Format))
 	must(t, os.RemoveAll(to))
 	must(t, os.MkdirAll(to, 0o755))
 	for _, name := range []string{"store.db", "ledger"} {
@@ -97,6 +98,12 @@ func addBucket(name string, fail func(portion string) error) func(*bbolt.Tx, []b
 	}
 }
 
+// formatted names the copy of a file that was kept of the current format, or
+// of one that comes after it.
+func formatted(file string, after int) string {
+	return fmt.Sprintf("%s.format-%d", file, bolt.Format+after)
+}
+
 func keysIn(t *testing.T, dir, bucket string) (keys string, format byte) {
 	t.Helper()
 	inDatabase(t, dir, func(tx *bbolt.Tx) error {
@@ -122,25 +129,25 @@ func TestUpgrade(t *testing.T) {
 		must(t, d.Close())
 	}
 	for _, bucket := range []string{"second", "third"} {
-		if keys, format := keysIn(t, dir, bucket); keys != ". .. ... " || format != 3 {
+		if keys, format := keysIn(t, dir, bucket); keys != ". .. ... " || format != bolt.Format+2 {
 			t.Errorf("%s holds %q, format %d", bucket, keys, format)
 		}
 	}
-	refuses(t, dir, "has format 3 and this program knows only 1")
+	refuses(t, dir, fmt.Sprintf("has format %d and this program knows only %d", bolt.Format+2, bolt.Format))
 
 	old := filepath.Join(t.TempDir(), "store")
 	must(t, os.Mkdir(old, 0o700))
-	write(t, read(t, dir, "store.db.format-1"), old, "store.db")
-	write(t, read(t, dir, "ledger.format-1"), old, "ledger")
+	write(t, read(t, dir, formatted("store.db", 0)), old, "store.db")
+	write(t, read(t, dir, formatted("ledger", 0)), old, "ledger")
 	if got := read(t, old, "store.db"); len(got) != len(before["store.db"]) {
 		t.Errorf("the copy has %d bytes", len(got))
 	}
 	holds(t, open(t, old), 0, 3)
-	if _, format := keysIn(t, dir, "second"); format != 3 {
+	if _, format := keysIn(t, dir, "second"); format != bolt.Format+2 {
 		t.Errorf("format %d", format)
 	}
-	if !bytes.Contains(read(t, dir, "store.db.format-2"), []byte("second")) {
-		t.Error("no copy of format 2")
+	if !bytes.Contains(read(t, dir, formatted("store.db", 1)), []byte("second")) {
+		t.Error("no copy of the format between")
 	}
 }
 
@@ -164,7 +171,7 @@ func TestUpgradeResumes(t *testing.T) {
 			if _, err := bolt.Open(dir, step(true)); !errors.Is(err, death) || !strings.Contains(err.Error(), "start again to go on") {
 				t.Fatalf("Open: %v", err)
 			}
-			if _, format := keysIn(t, dir, "second"); format != 1 {
+			if _, format := keysIn(t, dir, "second"); format != bolt.Format {
 				t.Errorf("format %d", format)
 			}
 			ran = nil
@@ -175,10 +182,10 @@ func TestUpgradeResumes(t *testing.T) {
 			if len(ran) != 4-len(dies) || ran[0] != dies {
 				t.Errorf("ran %q again", ran)
 			}
-			if keys, format := keysIn(t, dir, "second"); keys != ". .. ... " || format != 2 {
+			if keys, format := keysIn(t, dir, "second"); keys != ". .. ... " || format != bolt.Format+1 {
 				t.Errorf("holds %q, format %d", keys, format)
 			}
-			if bytes.Contains(read(t, dir, "store.db.format-1"), []byte("second")) {
+			if bytes.Contains(read(t, dir, formatted("store.db", 0)), []byte("second")) {
 				t.Error("the copy is of later than the beginning")
 			}
 		})
@@ -193,7 +200,7 @@ func TestUpgradeNotOfDamage(t *testing.T) {
 	if _, err := bolt.Open(dir, bolt.WithUpgrades(options(), addBucket("second", nil))); err == nil {
 		t.Fatal("it was opened")
 	}
-	if after := files(t, dir); after["store.db"] != before["store.db"] || after["store.db.format-1"] != "" {
+	if after := files(t, dir); after["store.db"] != before["store.db"] || after[formatted("store.db", 0)] != "" {
 		t.Error("it was changed")
 	}
 }

@@ -12,6 +12,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -32,10 +33,26 @@ func Run(t *testing.T, open Open) {
 	time.Local = time.FixedZone("west", -(9*60+30)*60)
 	t.Cleanup(func() { time.Local = local })
 
-	for _, test := range []struct {
-		name string
-		run  func(*suite)
-	}{
+	for _, test := range slices.Concat(issuing(), deciding()) {
+		t.Run(test.name, func(t *testing.T) {
+			s := &suite{T: t, ctx: t.Context()}
+			s.d, s.reopen = open(t)
+			test.keep(s)
+			s.sound()
+		})
+	}
+}
+
+// A promise is one test of the suite.
+type promise struct {
+	name string
+	keep func(*suite)
+}
+
+// issuing are the promises about certificates, lists, configurations and the
+// depot as a whole.
+func issuing() []promise {
+	return []promise{
 		{"CommitFind", (*suite).commitFind},
 		{"NotFound", (*suite).notFound},
 		{"Invalid", (*suite).invalid},
@@ -67,13 +84,41 @@ func Run(t *testing.T, open Open) {
 		{"Reopen", (*suite).reopened},
 		{"Close", (*suite).closed},
 		{"AgreesWithModel", (*suite).agreesWithModel},
-	} {
-		t.Run(test.name, func(t *testing.T) {
-			s := &suite{T: t, ctx: t.Context()}
-			s.d, s.reopen = open(t)
-			test.run(s)
-			s.sound()
-		})
+	}
+}
+
+// deciding are the promises about requests, about what becomes of
+// certificates, and about allow-lists.
+func deciding() []promise {
+	return []promise{
+		{"RequestFind", (*suite).requestFind},
+		{"RequestNotFound", (*suite).requestNotFound},
+		{"RequestInvalid", (*suite).requestInvalid},
+		{"RequestConflict", (*suite).requestConflict},
+		{"RequestList", (*suite).requestList},
+		{"Approve", (*suite).approve},
+		{"Deny", (*suite).deny},
+		{"DecideRefused", (*suite).decideRefused},
+		{"DecideOvertaken", (*suite).decideOvertaken},
+		{"RequestRace", (*suite).requestRace},
+		{"DecideRace", (*suite).decideRace},
+		{"DecideCommitRace", (*suite).decideCommitRace},
+		{"Revoke", (*suite).revokeFind},
+		{"RevokeRefused", (*suite).revokeRefused},
+		{"Hold", (*suite).hold},
+		{"RevokedList", (*suite).revokedList},
+		{"RevokeRace", (*suite).revokeRace},
+		{"CRLNumbers", (*suite).crlNumbers},
+		{"CRLNumberRace", (*suite).crlNumberRace},
+		{"MarkUsed", (*suite).markUsed},
+		{"UseRace", (*suite).useRace},
+		{"UnusedSince", (*suite).unusedSince},
+		{"Supersede", (*suite).supersede},
+		{"SupersedeOrder", (*suite).supersedeOrder},
+		{"SupersedeRace", (*suite).supersedeRace},
+		{"LaterSteps", (*suite).laterSteps},
+		{"DeviceLists", (*suite).deviceLists},
+		{"DeviceListRefused", (*suite).deviceListRefused},
 	}
 }
 
@@ -105,8 +150,9 @@ func (s *suite) sound() {
 }
 
 // Issuance returns a complete issuance with every field filled, different for
-// each n: certificate serials rise with n and so do the times, every one is
-// the first of its transaction and of its device, and all are in the
+// each n, but those that only later steps set or that ask for one
+// (RevokeUnusedAt): certificate serials rise with n and so do the times, every
+// one is the first of its transaction and of its device, and all are in the
 // configuration "rac0".
 func Issuance(n int) depot.Issuance {
 	var i depot.Issuance
@@ -117,6 +163,8 @@ func Issuance(n int) depot.Issuance {
 	i.Identity.PublicKeySHA256 = hashOf("key", n)
 	i.Identity.IssuedAt = Epoch.Add(time.Duration(n) * time.Minute).Local()
 	i.Identity.NotAfter = Epoch.Add(time.Duration(n) * time.Hour).Local()
+	i.Identity = i.Identity.AtIssue()
+	i.Identity.RequestID, i.Identity.ApprovedBy, i.Identity.RevokeUnusedAt = "", "", time.Time{}
 	i.Transaction.MessageSHA256 = hashOf("message", n)
 	i.Transaction.Sequence = 0
 	return in(i, "rac0", fmt.Sprintf("transaction %d", n), fmt.Sprintf("device %d", n))

@@ -24,6 +24,9 @@ type Memory struct {
 	events         []depot.Event
 	configurations map[string]depot.Configuration
 	spent          map[string]bool
+	requests       []depot.Request // in order
+	numbers        map[[32]byte]uint64
+	lists          map[string]depot.DeviceList
 }
 
 var _ depot.Depot = (*Memory)(nil)
@@ -34,6 +37,8 @@ func NewMemory() *Memory {
 		devices:        map[[2]string]depot.Device{},
 		configurations: map[string]depot.Configuration{},
 		spent:          map[string]bool{},
+		numbers:        map[[32]byte]uint64{},
+		lists:          map[string]depot.DeviceList{},
 	}
 }
 
@@ -62,6 +67,13 @@ func (m *Memory) Commit(ctx context.Context, i depot.Issuance) (depot.Identity, 
 	if err := m.refuse(i); err != nil {
 		return depot.Identity{}, fmt.Errorf("commit: %w", err)
 	}
+	i.Identity = i.Identity.AtIssue()
+	i.Identity.RequestID, i.Identity.ApprovedBy = "", ""
+	return m.issue(i), nil
+}
+
+// issue stores an issuance that nothing speaks against.
+func (m *Memory) issue(i depot.Issuance) depot.Identity {
 	m.sequence++
 	key := [2]string{i.Identity.ConfigurationID, i.Identity.Device.Key}
 	device, known := m.devices[key]
@@ -75,29 +87,59 @@ func (m *Memory) Commit(ctx context.Context, i depot.Issuance) (depot.Identity, 
 	device.Names, device.LastSeen, device.LatestSerial = i.Identity.Device, i.Identity.IssuedAt, i.Identity.CertificateSerial
 	device.Certificates++
 	m.devices[key] = device
+	if old := m.find(i.Supersedes); old != nil {
+		old.SupersededAt, old.SupersededBy = i.Identity.IssuedAt, i.Identity.CertificateSerial
+	}
 	m.issued = append(m.issued, i)
 	if i.Challenge.ID != "" {
 		m.spent[i.Challenge.ID] = true
 	}
 	m.happened(i.Event())
-	return i.Identity.Clone(), nil
+	return i.Identity.Clone()
+}
+
+// find returns the stored identity, nil if there is none.
+func (m *Memory) find(certificateSerial string) *depot.Identity {
+	for n := range m.issued {
+		if id := &m.issued[n].Identity; id.CertificateSerial == certificateSerial {
+			return id
+		}
+	}
+	return nil
+}
+
+// lastSequence is that of the last transaction of an id, 0 if there is none.
+func (m *Memory) lastSequence(configurationID, transactionID string) (last uint64) {
+	for _, i := range m.issued {
+		if i.Transaction.ConfigurationID == configurationID && i.Transaction.ID == transactionID {
+			last = i.Transaction.Sequence
+		}
+	}
+	return last
 }
 
 func (m *Memory) refuse(i depot.Issuance) error {
-	var last uint64
 	taken := false
 	for _, o := range m.issued {
 		if o.Transaction.MessageSHA256 == i.Transaction.MessageSHA256 {
 			return depot.ErrTransactionConflict
 		}
-		if o.Transaction.ConfigurationID == i.Transaction.ConfigurationID && o.Transaction.ID == i.Transaction.ID {
-			last = o.Transaction.Sequence
-		}
 		taken = taken || o.Identity.CertificateSerial == i.Identity.CertificateSerial || o.Identity.SHA256 == i.Identity.SHA256
 	}
-	switch {
-	case last != i.After:
+	if m.lastSequence(i.Transaction.ConfigurationID, i.Transaction.ID) != i.After {
 		return depot.ErrTransactionConflict
+	}
+	if i.Supersedes != "" {
+		switch old := m.find(i.Supersedes); {
+		case old == nil:
+			return depot.ErrNotFound
+		case old.SupersededBy != "":
+			return depot.ErrTransactionConflict
+		case !old.RevokedAt.IsZero():
+			return depot.ErrRevoked
+		}
+	}
+	switch {
 	case m.spent[i.Challenge.ID]:
 		return depot.ErrChallengeSpent
 	case taken:
@@ -116,7 +158,7 @@ func utc(t time.Time) time.Time { return t.Round(0).UTC() }
 // stored is the identity as it comes back.
 func stored(i depot.Identity) depot.Identity {
 	i = i.Clone()
-	for _, t := range []*time.Time{&i.NotBefore, &i.NotAfter, &i.IssuedAt, &i.RevokedAt} {
+	for _, t := range []*time.Time{&i.NotBefore, &i.NotAfter, &i.IssuedAt, &i.RevokedAt, &i.SupersededAt, &i.UsedAt, &i.RevokeUnusedAt} {
 		*t = utc(*t)
 	}
 	if len(i.RequestedSANs) == 0 {

@@ -25,6 +25,17 @@ func (s *suite) agreesWithModel() {
 			"list":          m.list,
 			"devices":       m.devices,
 			"configuration": m.configure,
+			"request":       m.ask,
+			"request again": m.ask,
+			"decide":        m.decideOne,
+			"decide again":  m.decideOne,
+			"requests":      m.listRequests,
+			"revoke":        m.revokeOne,
+			"use":           m.useOne,
+			"revoked":       m.listRevoked,
+			"unused":        m.listUnused,
+			"CRL number":    m.number,
+			"device list":   m.listDevices,
 			"":              func(*rapid.T) {},
 		})
 	})
@@ -36,6 +47,7 @@ type machine struct {
 	model  *Memory
 	run    int
 	serial int
+	asked  int                  // requests
 	after  map[string][2]uint64 // what the caller saw: the depot's sequence and the model's
 }
 
@@ -45,7 +57,8 @@ func small(t *rapid.T, what string, n int) int { return rapid.IntRange(0, n-1).D
 
 // sameError asserts that both refused, and with the same error.
 func (m *machine) sameError(t *rapid.T, what string, got, want error) bool {
-	for _, e := range []error{depot.ErrExists, depot.ErrNotFound, depot.ErrTransactionConflict, depot.ErrChallengeSpent, depot.ErrInvalid} {
+	for _, e := range []error{depot.ErrExists, depot.ErrNotFound, depot.ErrTransactionConflict, depot.ErrChallengeSpent,
+		depot.ErrInvalid, depot.ErrDecided, depot.ErrRevoked} {
 		if errors.Is(got, e) != errors.Is(want, e) {
 			t.Fatalf("%s: error %v, the model has %v", what, got, want)
 		}
@@ -57,7 +70,8 @@ func (m *machine) sameError(t *rapid.T, what string, got, want error) bool {
 }
 
 func (m *machine) same(t *rapid.T, what string, got, want any) {
-	if diff := cmp.Diff(want, got, cmpopts.EquateEmpty(), sameTime(), cmpopts.IgnoreFields(depot.Transaction{}, "Sequence")); diff != "" {
+	if diff := cmp.Diff(want, got, cmpopts.EquateEmpty(), sameTime(), cmpopts.IgnoreFields(depot.Transaction{}, "Sequence"),
+		cmpopts.IgnoreFields(depot.Request{}, "Sequence")); diff != "" {
 		t.Fatalf("%s (-model +depot):\n%s", what, diff)
 	}
 }
@@ -69,8 +83,15 @@ func (m *machine) commit(t *rapid.T) {
 		fmt.Sprint("device ", small(t, "device", 3)))
 	i.Identity.NotAfter = Epoch.Add(time.Duration(small(t, "notAfter", 4)) * time.Hour)
 	i.Identity.PublicKeySHA256 = hashOf("run", m.run*10+small(t, "key", 3))
+	i.Identity.IssuerSHA256 = m.issuer(small(t, "issuer", 2))
+	if small(t, "has deadline", 2) == 1 {
+		i.Identity.RevokeUnusedAt = m.deadline(small(t, "deadline", 3))
+	}
 	if small(t, "has challenge", 2) == 1 {
 		i.Challenge.ID = m.name("ch", small(t, "challenge", 8))
+	}
+	if small(t, "renews", 4) == 0 {
+		i.Supersedes = m.drawSerial(t)
 	}
 	if m.serial > 1 && small(t, "repeat message", 8) == 0 {
 		i.Transaction.MessageSHA256 = hashOf("message", n-1)
@@ -87,11 +108,19 @@ func (m *machine) commit(t *rapid.T) {
 	if m.sameError(t, "Commit", err, modelErr) {
 		m.same(t, "Commit", got, expected)
 	}
-	a, err := m.d.Transaction(m.ctx, i.Transaction.ConfigurationID, i.Transaction.ID)
-	b, modelErr := m.model.Transaction(m.ctx, i.Transaction.ConfigurationID, i.Transaction.ID)
+	m.see(t, i.Transaction)
+	if i.Supersedes != "" {
+		m.sameIdentity(t, i.Supersedes)
+	}
+}
+
+// see compares a transaction and remembers how far it came.
+func (m *machine) see(t *rapid.T, seen depot.Transaction) {
+	a, err := m.d.Transaction(m.ctx, seen.ConfigurationID, seen.ID)
+	b, modelErr := m.model.Transaction(m.ctx, seen.ConfigurationID, seen.ID)
 	m.sameError(t, "Transaction", err, modelErr)
 	m.same(t, "Transaction", a, b)
-	m.after[key] = [2]uint64{a.Sequence, b.Sequence}
+	m.after[seen.ConfigurationID+seen.ID] = [2]uint64{a.Sequence, b.Sequence}
 }
 
 // list draws a query and follows the pages of both to the end.

@@ -26,6 +26,10 @@ var (
 	oidSHA384 = asn1.ObjectIdentifier{2, 16, 840, 1, 101, 3, 4, 2, 2}
 	oidSHA512 = asn1.ObjectIdentifier{2, 16, 840, 1, 101, 3, 4, 2, 3}
 
+	oidECDSAWithSHA256 = asn1.ObjectIdentifier{1, 2, 840, 10045, 4, 3, 2}
+	oidECDSAWithSHA384 = asn1.ObjectIdentifier{1, 2, 840, 10045, 4, 3, 3}
+	oidECDSAWithSHA512 = asn1.ObjectIdentifier{1, 2, 840, 10045, 4, 3, 4}
+
 	oidDESCBC    = asn1.ObjectIdentifier{1, 3, 14, 3, 2, 7}
 	oidTripleDES = asn1.ObjectIdentifier{1, 2, 840, 113549, 3, 7}
 	oidAES128CBC = asn1.ObjectIdentifier{2, 16, 840, 1, 101, 3, 4, 1, 2}
@@ -144,4 +148,18 @@ func DigestOID(h crypto.Hash) asn1.ObjectIdentifier {
 	default:
 		return oidSHA256
 	}
+}
+
+// ecdsaOID returns the signature algorithm of ECDSA with a digest (RFC 5754
+// §3.3), or false. The authority may sign with it; messages never are.
+func ecdsaOID(h crypto.Hash) (asn1.ObjectIdentifier, bool) {
+	switch h {
+	case crypto.SHA256:
+		return oidECDSAWithSHA256, true
+	case crypto.SHA384:
+		return oidECDSAWithSHA384, true
+	case crypto.SHA512:
+		return oidECDSAWithSHA512, true
+	}
+	return nil, false
 }

@@ -11,6 +11,7 @@ import (
 	"bytes"
 	"crypto"
 	"crypto/cipher"
+	"crypto/ecdsa"
 	"crypto/rsa"
 	"crypto/x509"
 	"encoding/asn1"
@@ -41,15 +42,17 @@ type SignedData struct {
 	Certificates []*x509.Certificate
 	// Signer names the key; it should be among Certificates.
 	Signer *x509.Certificate
-	Key    crypto.Signer // RSA, PKCS #1 v1.5
+	Key    crypto.Signer // RSA, for PKCS #1 v1.5, or ECDSA
 }
 
 // Sign returns a ContentInfo with a SignedData of one SignerInfo (RFC 5652
-// §5). The signature algorithm is rsaEncryption: strongSwan up to 5.9.10
-// accepts nothing else.
+// §5). The signature algorithm of an RSA key is rsaEncryption: strongSwan up to
+// 5.9.10 accepts nothing else. That of an ECDSA key names the digest (RFC 5753
+// §2.1.1).
 func Sign(random io.Reader, s SignedData) ([]byte, error) {
-	if _, ok := s.Key.Public().(*rsa.PublicKey); !ok {
-		return nil, fmt.Errorf("sign CMS: key is %T, not RSA", s.Key.Public())
+	algorithm, err := signatureAlgorithm(s)
+	if err != nil {
+		return nil, err
 	}
 	attributes, err := signedAttributes(s)
 	if err != nil {
@@ -75,18 +78,36 @@ func Sign(random io.Reader, s SignedData) ([]byte, error) {
 			}
 		})
 		b.AddASN1(cbasn1.SET, func(b *cryptobyte.Builder) {
-			addSignerInfo(b, s, attributes, signature)
+			addSignerInfo(b, s, algorithm, attributes, signature)
 		})
 	})
 }
 
-func addSignerInfo(b *cryptobyte.Builder, s SignedData, attributes, signature []byte) {
+// signatureAlgorithm returns the AlgorithmIdentifier of the signature, in DER.
+func signatureAlgorithm(s SignedData) ([]byte, error) {
+	var b cryptobyte.Builder
+	switch key := s.Key.Public().(type) {
+	case *rsa.PublicKey:
+		addAlgorithm(&b, OIDRSAEncryption)
+	case *ecdsa.PublicKey:
+		oid, ok := ecdsaOID(s.Digest)
+		if !ok {
+			return nil, fmt.Errorf("sign CMS: ECDSA with %v is not spoken here", s.Digest)
+		}
+		b.AddASN1(cbasn1.SEQUENCE, func(b *cryptobyte.Builder) { b.AddASN1ObjectIdentifier(oid) })
+	default:
+		return nil, fmt.Errorf("sign CMS: key is %T, neither RSA nor ECDSA", key)
+	}
+	return b.Bytes()
+}
+
+func addSignerInfo(b *cryptobyte.Builder, s SignedData, algorithm, attributes, signature []byte) {
 	b.AddASN1(cbasn1.SEQUENCE, func(b *cryptobyte.Builder) {
 		b.AddASN1Int64(1)
 		addIssuerAndSerialNumber(b, s.Signer)
 		addAlgorithm(b, DigestOID(s.Digest))
 		b.AddASN1(explicit0, func(b *cryptobyte.Builder) { b.AddBytes(attributes) })
-		addAlgorithm(b, OIDRSAEncryption)
+		b.AddBytes(algorithm)
 		b.AddASN1OctetString(signature)
 	})
 }

@@ -36,6 +36,15 @@ type Policy struct {
 	SHA1               string `json:"sha1"`
 	DES                string `json:"des"`
 	KeyChecks          string `json:"key_checks"`
+
+	Approval                 string `json:"approval"`
+	ApprovalTTLSeconds       int64  `json:"approval_ttl_seconds"`
+	Renewal                  bool   `json:"renewal"`
+	RenewalWindowSeconds     int64  `json:"renewal_window_seconds"`
+	Queries                  string `json:"queries"`
+	NextCASigner             string `json:"next_ca_signer"`
+	RevokeUnusedAfterSeconds int64  `json:"revoke_unused_after_seconds"`
+	DevicesFile              string `json:"devices_file"`
 }
 
 // Remark is one thing that config check found.
@@ -61,6 +70,13 @@ type Identity struct {
 	IssuedAt          time.Time  `json:"issued_at"`
 	State             string     `json:"state"`
 	RevokedAt         *time.Time `json:"revoked_at"`
+	RevocationReason  string     `json:"revocation_reason"`
+	RevokedBy         string     `json:"revoked_by"`
+	SupersededBy      string     `json:"superseded_by"`
+	UsedAt            *time.Time `json:"used_at"`
+	RevokeUnusedAt    *time.Time `json:"revoke_unused_at"`
+	RequestID         string     `json:"request_id"`
+	ApprovedBy        string     `json:"approved_by"`
 	Configuration     Ref        `json:"configuration"`
 	Device            Names      `json:"device"`
 	TransactionID     string     `json:"transaction_id"`
@@ -117,4 +133,68 @@ type AuthorityCertificate struct {
 	NotBefore time.Time `json:"not_before"`
 	NotAfter  time.Time `json:"not_after"`
 	PEM       string    `json:"pem"`
+}
+
+// Request is an enrolment that an operator decides about.
+type Request struct {
+	ID                string     `json:"id"`
+	State             string     `json:"state"`
+	Configuration     Ref        `json:"configuration"`
+	Subject           string     `json:"subject"`
+	Device            Names      `json:"device"`
+	TransactionID     string     `json:"transaction_id"`
+	RequestedAt       time.Time  `json:"requested_at"`
+	ExpiresAt         time.Time  `json:"expires_at"`
+	DecidedAt         *time.Time `json:"decided_at"`
+	DecidedBy         string     `json:"decided_by"`
+	Note              string     `json:"note"`
+	CertificateSerial string     `json:"certificate_serial"`
+	Supersedes        string     `json:"supersedes"`
+	PublicKeySHA256   string     `json:"public_key_sha256"`
+	RequestedSANs     []string   `json:"requested_sans"`
+	Warnings          []string   `json:"warnings"`
+	Source            struct {
+		Address   string `json:"address"`
+		UserAgent string `json:"user_agent"`
+	} `json:"source"`
+}
+
+// Rollover is the change to the authority's next generation.
+type Rollover struct {
+	State       string     `json:"state"`
+	PreparedAt  *time.Time `json:"prepared_at"`
+	ActivatedAt *time.Time `json:"activated_at"`
+	Next        *struct {
+		Root   AuthorityCertificate `json:"root"`
+		Issuer AuthorityCertificate `json:"issuer"`
+		RA     AuthorityCertificate `json:"ra"`
+	} `json:"next"`
+	Generations []Generation `json:"generations"`
+}
+
+// Generation is one issuer of the authority.
+type Generation struct {
+	Issuer    AuthorityCertificate `json:"issuer"`
+	IssuerSKI string               `json:"issuer_ski"`
+	Current   bool                 `json:"current"`
+	Since     *time.Time           `json:"since"`
+	Until     *time.Time           `json:"until"`
+}
+
+// CRL is what an issuer says is revoked.
+type CRL struct {
+	Issuer     string         `json:"issuer"`
+	IssuerSKI  string         `json:"issuer_ski"`
+	Number     string         `json:"number"`
+	ThisUpdate time.Time      `json:"this_update"`
+	NextUpdate time.Time      `json:"next_update"`
+	URL        string         `json:"url"`
+	Items      []RevokedEntry `json:"items"`
+}
+
+// RevokedEntry is one line of a CRL.
+type RevokedEntry struct {
+	CertificateSerial string    `json:"certificate_serial"`
+	RevokedAt         time.Time `json:"revoked_at"`
+	Reason            string    `json:"reason"`
 }

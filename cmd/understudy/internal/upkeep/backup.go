@@ -68,7 +68,8 @@ func Backup(ctx context.Context, w io.Writer, dir datadir.Dir, store *bolt.Depot
 }
 
 // tries is how often the authority's files are read again because the RA was
-// replaced meanwhile, which happens once in a year or so.
+// replaced meanwhile, or a rollover came a step further, which happens once in a
+// year or so.
 const tries = 3
 
 var errReplaced = errors.New("it is being changed; try again")

@@ -36,6 +36,12 @@ type lab struct {
 	store *bolt.Depot
 }
 
+// record puts the generation in force on record, as a server does.
+func (l lab) record(t *testing.T, c ca.Certificates) {
+	t.Helper()
+	must(t, l.store.RecordAuthority(t.Context(), depot.AuthorityGeneration{At: noon, Root: c.Root.Raw, Issuer: c.Issuer.Raw, RA: c.RA.Raw}))
+}
+
 // newLab makes a data directory with an authority from the testdata of package
 // ca, and records it.
 func newLab(t *testing.T, authority string) lab {
