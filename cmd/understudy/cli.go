@@ -33,6 +33,7 @@ type cli struct {
 	Restore restoreCmd `cmd:"" help:"Make a data directory from a backup."`
 	Rebuild rebuildCmd `cmd:"" help:"Make the database anew from its ledger."`
 	Audit   auditCmd   `cmd:"" help:"The ledger, in which every record vouches for those before it."`
+	Decode  decodeCmd  `cmd:"" help:"Explain a SCEP message, certificate request, certificate or CRL."`
 	Mac     macCmd     `cmd:"" help:"Act as a Mac."`
 	Load    loadCmd    `cmd:"" help:"Put any SCEP server under load and measure it."`
 	Conform conformCmd `cmd:"" name:"conformance" help:"Put any SCEP server to the test of RFC 8894, case by case."`

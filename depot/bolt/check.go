@@ -14,9 +14,9 @@ import (
 )
 
 // quickCheck is the size in bytes up to which a file is looked through at
-// every start. It takes a fraction of a second; a store of a million
+// every start. It takes less than a tenth of a second; a store of a million
 // certificates takes many.
-const quickCheck = 64 << 20
+const quickCheck = 8 << 20
 
 // checkDatabase looks at every page before bbolt does more than map the file:
 // opened for reading it takes the lock, chooses between the two metas and looks

@@ -34,6 +34,9 @@ var arrows = map[string][]string{
 	"enroll":        {"ca", "challenge", "clock", "configuration", "depot", "device", "devicelist", "refusal", "scep"},
 	"server":        {"ca", "challenge", "clock", "configuration", "depot", "device", "devicelist", "enroll", "ocsp", "refusal", "revocation", "scep"},
 
+	// What explains the wire to people.
+	"explain": {"device", "scep"},
+
 	// What puts servers to the test, ours or another.
 	"load":        {"scep/client"},
 	"conformance": {"scep/client", "scep/client/craft"},
@@ -104,7 +107,7 @@ var homes = map[string][]string{
 // secluded are packages of the standard library that few may import, so that
 // scep knows no HTTP and nobody decides anything by the shell.
 var secluded = map[string][]string{
-	"net/http": {"cmd/understudy", "cmd/understudy/internal/api", "cmd/understudy/internal/operator", "conformance", "load", "scep/client", "server", "test/internal/program"},
+	"net/http": {"cmd/understudy", "cmd/understudy/internal/api", "cmd/understudy/internal/operator", "conformance", "load", "scep/client", "server", "test/compare", "test/internal/program"},
 	"os/exec":  {"cmd/understudy/internal/operator", "test/compare", "test/internal/powercut", "test/internal/program"},
 	"unsafe":   {},
 }

@@ -36,6 +36,7 @@ var whoRuns = map[string]string{
 	junitShown:       "TestConformanceCommands",
 	listShown:        "TestConformanceCommands",
 	"go test ./...":  ".ci/run, which reads it out of README.md",
+	decodeShown:      "TestDecode",
 	"go install github.com/micromdm/scep/v2/cmd/scepclient@": "test/clients, which has the client",
 }
 
@@ -46,6 +47,7 @@ const (
 	moduleShown = "go mod edit -require"
 
 	operatingShown = "understudy config set default --approval manual"
+	decodeShown    = "understudy decode "
 )
 
 // TestEveryBlockIsRun fails on a block of commands that no test runs.
