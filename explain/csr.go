@@ -2,9 +2,7 @@ package explain
 
 import (
 	"crypto"
-	"crypto/rsa"
 	"crypto/x509"
-	"errors"
 	"fmt"
 
 	"understudy.example/understudy/scep"
@@ -151,53 +149,4 @@ func (x *explainer) compareKeys(f *Field, public crypto.PublicKey) {
 	line.note("as in a renewal, which the old certificate signs")
 	x.find(Remark, "SCEP servers", "RFC 8894 §2.3", "signer",
 		"the signer's key is not the CSR's: understudy takes that only from a live certificate of its own for the same device")
-}
-
-// checkOwn reads a request with this server's own reader.
-func (x *explainer) checkOwn(raw []byte, recipients []*rsa.PrivateKey, of *envelope) {
-	const who = "understudy with its default settings"
-	o := scep.Options{AllowSHA1: true, AllowDES: true, KeySizes: []int{2048}, Now: x.o.Now}
-	line := x.add("understudy", "takes it").note("this server's own reader, with default settings; policy and challenge are not asked")
-	m, err := scep.Decode(raw, o)
-	if err == nil && of != nil && len(recipients) > 0 {
-		err = x.openOwn(m, recipients, of, o)
-	} else if err == nil {
-		line.Value = "takes it, as far as it can be seen without a key"
-	}
-	if err != nil {
-		line.Value = "refuses it: " + err.Error()
-		answer := "a signed FAILURE with failInfo " + string(scep.FailInfoOf(err)) + " (" + failInfos[string(scep.FailInfoOf(err))] + ")"
-		if m == nil {
-			answer = "HTTP 400, since nothing says whom a reply is for"
-		}
-		line.note("its answer is %s", answer)
-		x.find(Objection, who, "RFC 8894 §3.3.2.2", "the message", "it refuses: %s", brief(err))
-		return
-	}
-	if len(m.Warnings) > 0 {
-		line.note("warnings in its log: %v", m.Warnings)
-	}
-}
-
-// openOwn opens the envelope as the server would. The certificate of the RA is
-// not here; its name and certificate serial are those of the envelope.
-func (x *explainer) openOwn(m *scep.Message, keys []*rsa.PrivateKey, of *envelope, o scep.Options) error {
-	err := errors.New("no key fits")
-	for _, key := range keys {
-		for _, r := range of.recipients {
-			certificate := &x509.Certificate{
-				RawIssuer: r.issuer, SerialNumber: r.serial, SubjectKeyId: r.keyID, PublicKey: key.Public(),
-			}
-			to := []scep.Recipient{{Certificate: certificate, Key: key}}
-			if m.Type == scep.PKCSReq || m.Type == scep.RenewalReq {
-				_, err = m.Open(to, o)
-			} else {
-				_, err = m.OpenQuery(to, o)
-			}
-			if err == nil {
-				return nil
-			}
-		}
-	}
-	return err
 }

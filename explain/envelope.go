@@ -16,7 +16,8 @@ import (
 type envelope struct {
 	field      *Field
 	recipients []recipient
-	cipher     string // object identifier
+	opened     recipient // whose key opened it
+	cipher     string    // object identifier
 	iv         []byte
 	ciphertext []byte
 }
@@ -240,20 +241,20 @@ func (x *explainer) opened(e *envelope, kind Kind) {
 		return
 	}
 	plain, by, err := e.open(x.o.Keys)
+	x.opener = by
 	if err != nil {
 		line.Value = "no"
 		line.note("%v", err)
 		x.find(Wrong, "whoever has only these keys", "RFC 8894 §3.2.2", "pkcsPKIEnvelope", "it cannot be opened: %v", err)
 		return
 	}
-	x.opener = by
 	line.Value = "yes"
 	line.note("%d octets", len(plain))
 	x.content(plain)
 }
 
 // open decrypts the content with the first key that fits, and returns its
-// public half too. Who has the key and
+// public half too, also when what it decrypts is damaged. Who has the key and
 // the message may know at which step it failed: this is no server.
 func (e *envelope) open(keys []crypto.PrivateKey) (plain []byte, by crypto.PublicKey, err error) {
 	spec, known := ciphers[e.cipher]
@@ -282,6 +283,7 @@ func (e *envelope) open(keys []crypto.PrivateKey) (plain []byte, by crypto.Publi
 			if err != nil {
 				return nil, nil, errors.New("the content key is none of this cipher")
 			}
+			e.opened = r
 			plain, err = decrypt(block, e.iv, e.ciphertext)
 			return plain, private.Public(), err
 		}

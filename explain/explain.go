@@ -194,10 +194,10 @@ func Explain(input []byte, o Options) Document {
 		return d
 	}
 	found := detect(input)
-	d.Input.Detected = found.steps
 	ber := false
 	for i, object := range found.objects {
 		if i == maxItems {
+			found.steps = append(found.steps, fmt.Sprintf("the first %d of %d", maxItems, len(found.objects)))
 			break
 		}
 		x := &explainer{o: o, left: &left, item: newItem(object.data)}
@@ -209,9 +209,10 @@ func Explain(input []byte, o Options) Document {
 		d.Items = append(d.Items, *x.item)
 		ber = ber || x.ber
 	}
-	if last := len(found.steps) - 1; found.steps[last] == stepDER && ber {
-		found.steps[last] = "BER"
+	if i := slices.Index(found.steps, stepDER); ber && i >= 0 {
+		found.steps[i] = "BER"
 	}
+	d.Input.Detected = found.steps
 	clean(&d)
 	return d
 }

@@ -3,6 +3,7 @@ package explain_test
 import (
 	"bytes"
 	"crypto"
+	"encoding/base64"
 	"encoding/json"
 	"flag"
 	"os"
@@ -275,7 +276,7 @@ func TestWrongKey(t *testing.T) {
 	o := options(t)
 	o.Keys = o.Keys[:1] // the client's
 	d := explain.Explain(sample(t, "request-pkcsreq.der"), o)
-	if !finding(d, explain.Wrong, "these keys", "encrypted to another key") {
+	if !finding(d, explain.Wrong, "these keys", "encrypted to another key") || finding(d, explain.Objection, "understudy", "") {
 		t.Error(d.Text())
 	}
 	o.Keys = []crypto.PrivateKey{nil}
@@ -313,16 +314,16 @@ func TestDetection(t *testing.T) {
 	request := sample(t, "request-pkcsreq.der")
 	d := explain.Explain(request, options(t))
 	sum := d.Items[0].SHA256
-	base64 := strings.Join(strings.Fields(string(sample(t, "request.base64"))), "")
+	encoded := strings.Join(strings.Fields(string(sample(t, "request.base64"))), "")
 	for name, input := range map[string]string{
-		"standard base64":       base64,
+		"standard base64":       encoded,
 		"lines":                 string(sample(t, "request.base64")),
-		"URL-safe, no padding":  strings.TrimRight(strings.NewReplacer("+", "-", "/", "_").Replace(base64), "="),
-		"percent-escapes":       strings.NewReplacer("+", "%2B", "/", "%2f", "=", "%3D").Replace(base64),
-		"query":                 "operation=PKIOperation&message=" + base64,
-		"URL":                   "http://127.0.0.1:8080/scep/x?operation=PKIOperation&message=" + strings.ReplaceAll(base64, "+", "%20") + "&x=y",
-		"line of an access log": `1.2.3.4 - - [x] "GET /scep?operation=PKIOperation&message=` + base64 + `%0A HTTP/1.1" 200 12`,
-		"byte order mark":       "\ufeff" + base64,
+		"URL-safe, no padding":  strings.TrimRight(strings.NewReplacer("+", "-", "/", "_").Replace(encoded), "="),
+		"percent-escapes":       strings.NewReplacer("+", "%2B", "/", "%2f", "=", "%3D").Replace(encoded),
+		"query":                 "operation=PKIOperation&message=" + encoded,
+		"URL":                   "http://127.0.0.1:8080/scep/x?operation=PKIOperation&message=" + strings.ReplaceAll(encoded, "+", "%20") + "&x=y",
+		"line of an access log": `1.2.3.4 - - [x] "GET /scep?operation=PKIOperation&message=` + encoded + `%0A HTTP/1.1" 200 12`,
+		"byte order mark":       "\ufeff" + encoded,
 		"PEM":                   "words before\n-----BEGIN CMS-----\n" + string(sample(t, "request.base64")) + "-----END CMS-----\n",
 	} {
 		got := explain.Explain([]byte(input), options(t))
@@ -335,6 +336,15 @@ func TestDetection(t *testing.T) {
 		if got.Known() || !got.Strict() {
 			t.Errorf("%q is %s", input, got.Text())
 		}
+	}
+}
+
+func TestDetectsOCSPPath(t *testing.T) {
+	der := sample(t, "ocsp-request.der")
+	path := strings.ReplaceAll(base64.StdEncoding.EncodeToString(der), "/", "%2F")
+	d := explain.Explain([]byte("GET http://127.0.0.1:8080/ocsp/"+path+" HTTP/1.1\n"), options(t))
+	if d.Items[0].Kind != explain.OCSPRequest || d.Items[0].Bytes != len(der) {
+		t.Error(d.Text())
 	}
 }
 

@@ -72,6 +72,12 @@ func decode(input []byte) (steps []string, objects []object) {
 			return []string{"GET query", "base64", stepDER}, []object{{data: data}}
 		}
 	}
+	if _, path, found := strings.Cut(text, "/ocsp/"); found {
+		path, _, _ = strings.Cut(strings.TrimSpace(path), " ")
+		if data, err := scep.DecodeGET(path); err == nil && looksBinary(data) {
+			return []string{"path of an OCSP GET", "base64", stepDER}, []object{{data: data}}
+		}
+	}
 	compact := strings.Map(func(c rune) rune {
 		if unicode.IsSpace(c) {
 			return -1

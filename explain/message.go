@@ -2,7 +2,6 @@ package explain
 
 import (
 	"bytes"
-	"crypto/rsa"
 	"crypto/sha1" //nolint:gosec // clients name transactions by it
 	"crypto/x509"
 	"encoding/base64"
@@ -99,17 +98,7 @@ func (x *explainer) message(s *signed) {
 	if len(s.content.octets()) == 0 {
 		x.find(Wrong, "every server", "RFC 8894 §3.2.2", "eContent", "there is no envelope in the request")
 	}
-	x.checkOwn(s.node.raw, x.rsaKeys(), e)
-}
-
-func (x *explainer) rsaKeys() []*rsa.PrivateKey {
-	var keys []*rsa.PrivateKey
-	for _, k := range x.o.Keys {
-		if key, ok := k.(*rsa.PrivateKey); ok {
-			keys = append(keys, key)
-		}
-	}
-	return keys
+	x.checkOwn(s.node.raw, e)
 }
 
 // inner reads the content of a message, which must be an envelope.

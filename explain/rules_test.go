@@ -317,6 +317,9 @@ func TestRequestRules(t *testing.T) {
 		{"CSR with a bad signature", w.owner, w.client, func(r *craft.Request) {
 			r.CSR.Signature = func(b []byte) []byte { b[5] ^= 1; return b }
 		}, explain.Wrong, "everybody", "does not hold"},
+		{"bad padding", w.owner, w.client, func(r *craft.Request) {
+			r.Envelope.Padded = func(b []byte) []byte { b[len(b)-1] = 0; return b }
+		}, explain.Objection, "understudy", "not_decryptable"},
 		{"two challenges", w.owner, w.client, func(r *craft.Request) { r.CSR.Challenges = append(r.CSR.Challenges, r.CSR.Challenges[0]) }, explain.Objection, "understudy", "more than one challengePassword"},
 		{"challenge that is no text", w.owner, w.client, func(r *craft.Request) { r.CSR.Challenges = [][]byte{{2, 1, 1}} }, explain.Objection, "understudy", "not a string"},
 		{"UpdateReq", w.owner, w.client, func(r *craft.Request) { r.Message.Set(craft.OIDMessageType, craft.Text(printableString, "18")) }, explain.Objection, "every server", "no message type"},

@@ -56,9 +56,10 @@ apply (n/a), with the reason. Exits with 5 when a case fails, 7 when the server 
 It enrols some two hundred devices called CONF…, and sends broken and hostile messages of the smallest size that can
 tell. Use it on a server that is yours, and on no other.
 
-What nobody can show from outside needs the server's operator: a command is run by sh -c with the transaction's id or
-the certificate serial as $1 and the subject as $2, and as SCEP_TRANSACTION_ID, SCEP_CERTIFICATE_SERIAL,
-SCEP_CERTIFICATE_SHA256, SCEP_SUBJECT and SCEP_URL. Cases without what they need are n/a.
+What nobody can show from outside needs the server's operator: commands, run by sh -c. In the command $1 is the
+transaction's id or the certificate serial and $2 the subject; a program that it calls finds them in
+SCEP_TRANSACTION_ID, SCEP_CERTIFICATE_SERIAL, SCEP_CERTIFICATE_SHA256, SCEP_SUBJECT and SCEP_URL. Cases without what
+they need are n/a.
 
     export UNDERSTUDY_CHALLENGE=…
     understudy conformance --url https://scep.example/scep
