@@ -33,12 +33,18 @@ var today = time.Date(2026, 3, 1, 12, 0, 0, 987654321, time.UTC)
 // modes that a checkout does not keep.
 func fixture(t testing.TB, name string) string {
 	t.Helper()
+	return copied(t, filepath.Join("testdata", name))
+}
+
+// copied copies the files of an authority.
+func copied(t testing.TB, from string) string {
+	t.Helper()
 	dir := filepath.Join(t.TempDir(), "authority")
 	must(t, os.Mkdir(dir, 0o700))
-	entries, err := os.ReadDir(filepath.Join("testdata", name))
+	entries, err := os.ReadDir(from)
 	must(t, err)
 	for _, e := range entries {
-		data, err := os.ReadFile(filepath.Join("testdata", name, e.Name()))
+		data, err := os.ReadFile(filepath.Join(from, e.Name()))
 		must(t, err)
 		must(t, os.WriteFile(filepath.Join(dir, e.Name()), data, 0o600))
 	}

@@ -103,7 +103,7 @@ func (a *Authority) prepare(f *inForce) (*prepared, error) {
 	if len(f.former) == maxFormer {
 		return nil, fmt.Errorf("there were %d rollovers, and no more have a place: create a new authority in another directory", maxFormer)
 	}
-	now := a.clock.Now()
+	now := a.clock.Now().UTC()
 	if a.shape == ShapeSingle {
 		return a.prepareSingle(now)
 	}
@@ -196,7 +196,7 @@ func (a *Authority) ActivateRollover() (Rollover, error) {
 	a.changing.Lock()
 	defer a.changing.Unlock()
 	f := a.inForce.Load()
-	next, err := a.activated(f, a.clock.Now())
+	next, err := a.activated(f, a.clock.Now().UTC())
 	if err != nil {
 		return f.rollover(), fmt.Errorf("activate rollover: %w", err)
 	}

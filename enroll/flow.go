@@ -277,7 +277,9 @@ func (f *flow) keep(ctx context.Context, permit *ca.Permit, auth authorisation,
 
 // recipient is the RA certificate that signs replies.
 func (f *flow) recipient() scep.Recipient {
-	return f.recipients()[0]
+	r := f.recipients()[0]
+	r.Random = f.service.random
+	return r
 }
 
 // recipients are the RA certificates that requests may be addressed to, the
@@ -286,7 +288,7 @@ func (f *flow) recipients() []scep.Recipient {
 	ours := f.service.authority.Recipients()
 	recipients := make([]scep.Recipient, 0, len(ours))
 	for _, r := range ours {
-		recipients = append(recipients, scep.Recipient{Certificate: r.Certificate, Key: r.Key, Random: f.service.random})
+		recipients = append(recipients, scep.Recipient{Certificate: r.Certificate, Key: r.Key})
 	}
 	return recipients
 }

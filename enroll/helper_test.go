@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/rand"
 	"crypto/rsa"
+	"crypto/sha256"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/asn1"
@@ -23,6 +24,7 @@ import (
 	"understudy.example/understudy/configuration"
 	"understudy.example/understudy/depot"
 	"understudy.example/understudy/depot/bolt"
+	"understudy.example/understudy/depot/depottest"
 	"understudy.example/understudy/enroll"
 	"understudy.example/understudy/refusal"
 	"understudy.example/understudy/scep/client"
@@ -93,7 +95,7 @@ func forged(ours *x509.Certificate) *x509.Certificate {
 type house struct {
 	authority *ca.Authority
 	clock     *clock.Manual
-	depot     *bolt.Depot
+	depot     depot.Depot
 	set       *configuration.Set
 	live      *configuration.Live // first
 	other     *configuration.Live // second, with the same secret key
@@ -106,14 +108,35 @@ type house struct {
 }
 
 // newHouse opens the authority with a random source; nil means crypto/rand.
+// Its depot is on disk.
 func newHouse(t *testing.T, random io.Reader) *house {
+	t.Helper()
+	return furnish(t, random, func(c clock.Clock) (depot.Depot, error) {
+		return bolt.Open(filepath.Join(t.TempDir(), "store"), bolt.Options{Clock: c})
+	})
+}
+
+// inEach runs a test over each kind of depot.
+func inEach(t *testing.T, test func(*testing.T, *house)) {
+	t.Helper()
+	t.Run("memory", func(t *testing.T) {
+		t.Parallel()
+		test(t, furnishMemory(t))
+	})
+	t.Run("bolt", func(t *testing.T) {
+		t.Parallel()
+		test(t, newHouse(t, nil))
+	})
+}
+
+func furnish(t *testing.T, random io.Reader, open func(clock.Clock) (depot.Depot, error)) *house {
 	t.Helper()
 	h := &house{clock: clock.NewManual(opening), log: new(lines)}
 	var err error
 	if h.authority, err = ca.Open(authorityDir, ca.Options{Clock: h.clock, Random: random}); err != nil {
 		t.Fatal(err)
 	}
-	if h.depot, err = bolt.Open(filepath.Join(t.TempDir(), "store"), bolt.Options{Clock: h.clock}); err != nil {
+	if h.depot, err = open(h.clock); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
@@ -137,8 +160,8 @@ func newHouse(t *testing.T, random io.Reader) *house {
 }
 
 // over returns the flow over a depot that may misbehave.
-func (h *house) over(d depot.Depot) *enroll.Service {
-	return enroll.New(d, h.authority, h.clock, h.auditor)
+func (h *house) over(d depot.Depot, options ...enroll.Option) *enroll.Service {
+	return enroll.New(d, h.authority, h.clock, h.auditor, append([]enroll.Option{enroll.WithConfigurations(h.set.ByID)}, options...)...)
 }
 
 func (h *house) configure(t *testing.T, name string, change func(*configuration.Settings)) *configuration.Live {
@@ -397,3 +420,11 @@ func (j *judge) ended(t *testing.T, grants, issued int) {
 		t.Errorf("%d grants, %d of them issued; want %d and %d", len(j.grants), good, grants, issued)
 	}
 }
+
+// furnishMemory is newHouse with a depot in memory.
+func furnishMemory(t *testing.T) *house {
+	t.Helper()
+	return furnish(t, nil, func(clock.Clock) (depot.Depot, error) { return depottest.NewMemory(), nil })
+}
+
+func sum(text string) [32]byte { return sha256.Sum256([]byte(text)) }

@@ -65,6 +65,60 @@ func (f *faulty) IdentityBySHA256(ctx context.Context, sum [32]byte) (depot.Iden
 	return f.Depot.IdentityBySHA256(ctx, sum)
 }
 
+func (f *faulty) RequestOfTransaction(ctx context.Context, c, id string) (depot.Request, error) {
+	if err := f.fault("RequestOfTransaction"); err != nil {
+		return depot.Request{}, err
+	}
+	return f.Depot.RequestOfTransaction(ctx, c, id)
+}
+
+func (f *faulty) Request(ctx context.Context, id string) (depot.Request, error) {
+	if err := f.fault("Request"); err != nil {
+		return depot.Request{}, err
+	}
+	return f.Depot.Request(ctx, id)
+}
+
+func (f *faulty) Requests(ctx context.Context, q depot.RequestQuery) (depot.Page[depot.Request], error) {
+	if err := f.fault("Requests"); err != nil {
+		return depot.Page[depot.Request]{}, err
+	}
+	return f.Depot.Requests(ctx, q)
+}
+
+func (f *faulty) AddRequest(ctx context.Context, r depot.Request, after uint64, afterRequest string) error {
+	if err := f.fault("AddRequest"); err != nil {
+		return err
+	}
+	err := f.Depot.AddRequest(ctx, r, after, afterRequest)
+	return errors.Join(err, f.fault("after AddRequest"))
+}
+
+func (f *faulty) Decide(ctx context.Context, d depot.Decision) (depot.Request, error) {
+	if err := f.fault("Decide"); err != nil {
+		return depot.Request{}, err
+	}
+	r, err := f.Depot.Decide(ctx, d)
+	if err := errors.Join(err, f.fault("after Decide")); err != nil {
+		return depot.Request{}, err
+	}
+	return r, nil
+}
+
+func (f *faulty) Device(ctx context.Context, c, key string) (depot.Device, error) {
+	if err := f.fault("Device"); err != nil {
+		return depot.Device{}, err
+	}
+	return f.Depot.Device(ctx, c, key)
+}
+
+func (f *faulty) DeviceList(ctx context.Context, c string) (depot.DeviceList, error) {
+	if err := f.fault("DeviceList"); err != nil {
+		return depot.DeviceList{}, err
+	}
+	return f.Depot.DeviceList(ctx, c)
+}
+
 func (f *faulty) Commit(ctx context.Context, i depot.Issuance) (depot.Identity, error) {
 	if f.before != nil {
 		before := f.before

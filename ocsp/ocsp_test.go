@@ -182,11 +182,24 @@ func TestParseRequest(t *testing.T) {
 			if !id.IssuedBy(issuer.certificate) {
 				t.Error("the issuer is not recognised")
 			}
+			if intermediate := newResponder(t, issuer, newKey(t, "ECDSA")); !namedBy(t, intermediate, hash) {
+				t.Error("an issuer that another one signed is not recognised")
+			}
 			if id.IssuedBy(namesake.certificate) || id.IssuedBy(renamed.certificate) {
 				t.Error("an issuer with only the name or only the key is taken for it")
 			}
 		})
 	}
+}
+
+// namedBy says whether a client's name for an issuer is recognised.
+func namedBy(t *testing.T, issuer party, hash crypto.Hash) bool {
+	t.Helper()
+	der, err := reader.CreateRequest(&x509.Certificate{SerialNumber: big.NewInt(7)}, issuer.certificate, &reader.RequestOptions{Hash: hash})
+	must(t, err)
+	r, err := ocsp.ParseRequest(der)
+	must(t, err)
+	return r.CertIDs[0].IssuedBy(issuer.certificate)
 }
 
 func TestParseTolerant(t *testing.T) {

@@ -52,6 +52,9 @@ func TestSign(t *testing.T) {
 			responder := newResponder(t, issuer, newKey(t, algorithm))
 			der, err := mixed(t, issuer, responder, now).Sign(responder.key)
 			must(t, err)
+			if bytes.Contains(der, []byte("+0200")) || bytes.Contains(der, []byte("00010101")) {
+				t.Error("a time that is not in UTC, or is none")
+			}
 			whole := now.UTC().Truncate(time.Second)
 			for serial, want := range map[int64]reader.Response{
 				10: {Status: reader.Good, NextUpdate: whole.Add(time.Hour)},

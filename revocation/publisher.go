@@ -153,12 +153,15 @@ func (p *Publisher) CRL(ctx context.Context, issuer *x509.Certificate) (CRL, err
 			return CRL{}, fmt.Errorf("publish CRL: %w", context.Cause(ctx))
 		}
 		p.mu.Lock()
-		if m.err == nil && m.knows >= wanted {
+		if m.err != nil {
+			defer p.mu.Unlock()
+			return s.last(p.clock.Now(), m.err)
+		}
+		if m.knows >= wanted {
 			defer p.mu.Unlock()
 			return m.crl, nil
 		}
-		// It failed, which s.failed says, or it was begun before a change that
-		// the caller knows of.
+		// It was begun before a change that the caller knows of.
 	}
 }
 

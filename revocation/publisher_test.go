@@ -193,6 +193,32 @@ func TestCRLMadeOnce(t *testing.T) {
 	}
 }
 
+// Who asked first may go away; the CRL is made for those who wait.
+func TestCRLMadeForAll(t *testing.T) {
+	w := newWorld(t, "chain-p256", clock.NewManual(today))
+	issuer := w.authority.Issuer()
+	gate, began := make(chan struct{}), make(chan struct{}, 1)
+	w.depot.set(func(f *faulty) { f.waits, f.began = gate, began })
+	first, cancel := context.WithCancel(t.Context())
+	gone := make(chan error)
+	go func() {
+		_, err := w.publisher.CRL(first, issuer)
+		gone <- err
+	}()
+	<-began
+	cancel()
+	if err := <-gone; !errors.Is(err, context.Canceled) {
+		t.Errorf("who went away gets %v", err)
+	}
+	close(gate)
+	w.crl(issuer)
+	w.depot.set(func(f *faulty) {
+		if f.reads != 1 {
+			t.Errorf("the depot was read %d times, want 1", f.reads)
+		}
+	})
+}
+
 // When no CRL can be made the last one is given out as long as it is valid.
 // Many who ask do not make the depot work more than once a second.
 func TestCRLFailure(t *testing.T) {

@@ -75,7 +75,10 @@ func (r *Responder) Respond(ctx context.Context, request []byte) Answer {
 	switch {
 	case err == nil:
 		return answer
-	case errors.Is(err, depot.ErrUnavailable) || ctx.Err() != nil:
+	case ctx.Err() != nil:
+		r.log.Debug("OCSP request given up", "error", err)
+		return failure(ocsp.TryLater)
+	case errors.Is(err, depot.ErrUnavailable):
 		r.log.Error("OCSP request not answered", "error", err)
 		return failure(ocsp.TryLater)
 	}

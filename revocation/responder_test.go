@@ -183,6 +183,11 @@ func TestRespondRefuses(t *testing.T) {
 		t.Errorf("%d errors are logged, want 2", n)
 	}
 	w.depot.set(func(f *faulty) { f.fails = nil })
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	if a := w.responder.Respond(ended, ask(t, issuer, crypto.SHA1, nil, good)); a.Status != ocsp.TryLater {
+		t.Errorf("who went away is told %v", a.Status)
+	}
 	c.Set(issuer.NotAfter.Add(time.Second))
 	check("after the issuer's end", ask(t, issuer, crypto.SHA1, nil, good), ocsp.Unauthorized)
 	if n := w.log.lines("level=ERROR"); n != 2 {

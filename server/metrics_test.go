@@ -30,6 +30,10 @@ func TestSeriesAreConstant(t *testing.T) {
 				httptest.NewRequest(fmt.Sprintf("METHOD%d", i), "/scep", nil),
 				httptest.NewRequest("GET", "/scep?operation=GetCACaps", nil),
 				httptest.NewRequest("GET", "/ca.pem", nil),
+				httptest.NewRequest("GET", fmt.Sprintf("/crl/%x.crl", i), nil),
+				httptest.NewRequest("GET", crlPath(h.authority.Issuer()), nil),
+				httptest.NewRequest("GET", fmt.Sprintf("/ocsp/%d", i), nil),
+				httptest.NewRequest("POST", "/ocsp", strings.NewReader(fmt.Sprintf("request %d", i))),
 				post(strings.NewReader(fmt.Sprintf("message %d", i))),
 			} {
 				r.RemoteAddr = fmt.Sprintf("[2001:db8:%x::1]:1", i)
@@ -56,6 +60,9 @@ func TestMetrics(t *testing.T) {
 	h.get("/scep?operation=unheard")
 	h.get("/nowhere")
 	h.get("/ca.cer")
+	h.get(crlPath(h.authority.Issuer()))
+	h.get("/ocsp/!")
+	do(h.Public(), httptest.NewRequest("POST", "/ocsp", strings.NewReader("garbage")))
 	h.post("garbage")
 	for series, want := range map[string]string{
 		"understudy_certificates_issued_total":                                                                                  "1",
@@ -68,6 +75,10 @@ func TestMetrics(t *testing.T) {
 		`understudy_http_requests_total{code="400",operation="other"}`:                                                          "1",
 		`understudy_http_requests_total{code="404",operation="other"}`:                                                          "1",
 		`understudy_http_requests_total{code="200",operation="file"}`:                                                           "1",
+		`understudy_http_requests_total{code="200",operation="CRL"}`:                                                            "1",
+		`understudy_http_requests_total{code="400",operation="OCSP"}`:                                                           "1",
+		`understudy_http_requests_total{code="200",operation="OCSP"}`:                                                           "1",
+		`understudy_ocsp_answers_total{status="malformedRequest"}`:                                                              "1",
 		`understudy_http_requests_total{code="200",operation="PKIOperation"}`:                                                   "1",
 		`understudy_http_requests_total{code="400",operation="PKIOperation"}`:                                                   "1",
 		`understudy_transaction_duration_seconds_count{outcome="issued"}`:                                                       "1",

@@ -165,7 +165,7 @@ func TestDescriptionOfRoutes(t *testing.T) {
 
 // Every answer is made of the fields that are described, and no others.
 func TestDescriptionOfAnswers(t *testing.T) {
-	h := open(t, inMemory, ownAuthority(ca.ShapeChain))
+	h := open(t, ownAuthority(ca.ShapeChain))
 	d := readDescription(t, h)
 	certificate := serialOf(h.enrol("C02XL0GTJGH5"))
 	approved, denied := h.waiting("C02XL0GTJGH6"), h.waiting("C02XL0GTJGH7")

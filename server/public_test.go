@@ -6,6 +6,7 @@ import (
 	"encoding/pem"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 
@@ -29,6 +30,18 @@ func TestCapabilities(t *testing.T) {
 		}
 		if got := a.header.Get("Content-Type"); got != "text/plain" {
 			t.Errorf("%s: Content-Type %q, want exactly text/plain", target, got)
+		}
+	}
+}
+
+// Renewal is offered where it is served, and nowhere else.
+func TestCapabilitiesWithRenewal(t *testing.T) {
+	h := open(t, inMemory)
+	h.object("POST", "/api/v1/configurations", `{"name":"renewing","renewal":true}`, http.StatusCreated)
+	for target, want := range map[string]bool{"/scep/renewing": true, "/scep/default": false} {
+		words := strings.Fields(h.get(target + "?operation=GetCACaps").body)
+		if slices.Contains(words, "Renewal") != want || slices.Contains(words, "GetNextCACert") {
+			t.Errorf("%s: %q", target, words)
 		}
 	}
 }

@@ -31,6 +31,7 @@ import (
 	"understudy.example/understudy/depot"
 	"understudy.example/understudy/depot/bolt"
 	"understudy.example/understudy/enroll"
+	"understudy.example/understudy/revocation"
 	"understudy.example/understudy/scep/client"
 	"understudy.example/understudy/scep/client/craft"
 	"understudy.example/understudy/server"
@@ -109,9 +110,14 @@ func newWorld(t *testing.T, o worldOptions) *world {
 	w.configure(t)
 	public, admin := listen(t), listen(t)
 	w.base, w.admin = "http://"+public.Addr().String(), "http://"+admin.Addr().String()
+	revoking := w.revocation(logger)
 	w.server, err = server.New(server.Config{
-		Enroll:         enroll.New(w.depot, authority, w.clock, enroll.NewKeyAuditor(logger)),
-		Configurations: w.set, Depot: w.depot, Authority: authority, Clock: w.clock, Log: logger,
+		Enroll: enroll.New(w.depot, authority, w.clock, enroll.NewKeyAuditor(logger), enroll.WithConfigurations(w.set.ByID),
+			enroll.WithCRLs(func(ctx context.Context, issuer *x509.Certificate) ([]byte, error) {
+				crl, err := revoking.Publisher.CRL(ctx, issuer)
+				return crl.DER, err
+			})),
+		Configurations: w.set, Depot: w.depot, Authority: authority, Clock: w.clock, Log: logger, Revocation: revoking,
 		BaseURL: w.base, AdminToken: worldToken, Version: "test", RateLimitPerMinute: o.limit,
 	})
 	if err != nil {
@@ -120,6 +126,15 @@ func newWorld(t *testing.T, o worldOptions) *world {
 	w.serve(t, public, admin)
 	w.ca = w.certificates(t)
 	return w
+}
+
+// revocation tells of what is revoked in a world.
+func (w *world) revocation(logger *slog.Logger) *server.Revocation {
+	options := revocation.Options{Clock: w.clock, Log: logger}
+	publisher := revocation.NewPublisher(w.authority, w.depot, options)
+	return &server.Revocation{
+		Publisher: publisher, Responder: revocation.NewResponder(w.authority, w.depot, options), Service: revocation.NewService(w.depot, publisher, options),
+	}
 }
 
 func (w *world) configure(t *testing.T) {

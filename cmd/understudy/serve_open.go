@@ -93,14 +93,18 @@ func (in *instance) close(log *slog.Logger) {
 	}
 }
 
-func (in *instance) openStore(p *plan, log *slog.Logger) error {
-	where := p.storeDir
-	if where == "" {
-		where = in.dir.Store()
+// store is the directory of the store.
+func (p *plan) store(dir datadir.Dir) string {
+	if p.storeDir != "" {
+		return p.storeDir
 	}
+	return dir.Store()
+}
+
+func (in *instance) openStore(p *plan, log *slog.Logger) error {
 	// The store is made before the authority, so beside an authority there was one.
 	_, err := os.Stat(in.dir.Authority())
-	store, err := bolt.Open(where, bolt.Options{Clock: clock.System{}, Log: log, Random: rand.Reader, MustExist: err == nil})
+	store, err := bolt.Open(p.store(in.dir), bolt.Options{Clock: clock.System{}, Log: log, Random: rand.Reader, MustExist: err == nil})
 	if err != nil {
 		return err
 	}
@@ -139,7 +143,7 @@ func (in *instance) openAuthority(ctx context.Context, p *plan, log *slog.Logger
 	if err != nil {
 		return err
 	}
-	if err := in.checkIssuer(ctx); err != nil {
+	if err := in.checkIssuer(ctx, p, log); err != nil {
 		return err
 	}
 	return in.rotateRA(ctx, log)
@@ -160,8 +164,10 @@ func distribution(baseURL string) ca.Distribution {
 }
 
 // checkIssuer stops a start with the authority of another store: it would go
-// on issuing, and what it issued so far would chain to nothing.
-func (in *instance) checkIssuer(ctx context.Context) error {
+// on issuing, and what it issued so far would chain to nothing. An authority
+// that was restored from before a rollover is the right one, without the keys
+// of what came later.
+func (in *instance) checkIssuer(ctx context.Context, p *plan, log *slog.Logger) error {
 	latest, err := in.depot.Identities(ctx, depot.IdentityQuery{Limit: 1})
 	if err != nil {
 		return fmt.Errorf("read store: %w", err)
@@ -170,8 +176,16 @@ func (in *instance) checkIssuer(ctx context.Context) error {
 	if len(latest.Items) == 0 || slices.ContainsFunc(in.authority.Generations(), issued) {
 		return nil
 	}
-	return fmt.Errorf("%s is not the authority that issued the certificates in the store: files of two data directories were mixed; put the right authority's directory back, or use another --data",
-		in.dir.Authority())
+	if err := upkeep.Belongs(in.dir, p.store(in.dir)); err != nil {
+		return fmt.Errorf("files of two data directories were mixed: %w", err)
+	}
+	serial := latest.Items[0].CertificateSerial
+	if next := in.authority.Rollover().Next.Issuer; next != nil && latest.Items[0].IssuerSHA256 == sha256.Sum256(next.Raw) {
+		log.Warn("the latest certificate is of an issuer that is only prepared here: run \"understudy ca rollover activate\" once more", "certificate_serial", serial)
+		return nil
+	}
+	log.Warn("the latest certificate is of an issuer that came after this authority was backed up: the issuer's key is lost, and what it signed can no longer be revoked", "certificate_serial", serial)
+	return nil
 }
 
 func (in *instance) openTLS(p *plan) error {

@@ -79,7 +79,12 @@ func appendField(b []byte, f field) []byte {
 		return b
 	}
 	var scratch [512]byte
-	v := encodeValue(scratch[:0], f.value)
+	var v []byte
+	if within, ok := f.value.([]field); ok { // not by encodeValue, or scratch would have to be on the heap
+		v = appendFields(nil, within)
+	} else {
+		v = encodeValue(scratch[:0], f.value)
+	}
 	if len(v) == 0 {
 		return b
 	}
@@ -134,6 +139,8 @@ func isZero(v any) bool {
 		return len(*v) == 0
 	case *[]int:
 		return len(*v) == 0
+	case []field:
+		return !slices.ContainsFunc(v, func(f field) bool { return !isZero(f.value) })
 	}
 	return len(encodeValue(nil, v)) == 0
 }
@@ -229,8 +236,6 @@ func encodeValue(b []byte, v any) []byte {
 				b = append(b, s...)
 			}
 		}
-	case []field:
-		return appendFields(b, v)
 	}
 	return b
 }

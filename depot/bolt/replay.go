@@ -200,6 +200,9 @@ func (b *batch) replayChange(e Entry) error {
 			return err
 		}
 		before, err := b.identity(u.certificateSerial)
+		if err == nil && (u.at.IsZero() || !before.record.UsedAt.IsZero()) {
+			err = depot.ErrInvalid
+		}
 		if err != nil {
 			return err
 		}

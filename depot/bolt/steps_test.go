@@ -212,6 +212,12 @@ func TestCheckFindsSteps(t *testing.T) {
 				other[len(other)-1] ^= 1
 				return errors.Join(b.Delete(k), b.Put(other, v))
 			},
+			"copied": func(b *bbolt.Bucket, k, v []byte) error {
+				other := bytes.Clone(k)
+				other[len(other)-1] ^= 1
+				return b.Put(other, v)
+			},
+			"beside": func(b *bbolt.Bucket, k, v []byte) error { return b.Put(append(k, 'x'), v) },
 			"changed": func(b *bbolt.Bucket, k, v []byte) error {
 				if len(v) == 0 {
 					return b.Put(k, []byte("x"))
@@ -272,6 +278,51 @@ func TestVerifyNamesEditedSteps(t *testing.T) {
 			must(t, err)
 			if report.Break == nil || report.Break.Record != uint64(edited) {
 				t.Errorf("record %d was edited: %+v", edited, report.Break)
+			}
+		})
+	}
+}
+
+// A ledger that was forged tells what no store would have taken; nothing is
+// made of it.
+func TestRebuildRefusesSteps(t *testing.T) {
+	dir := afterwards(t)
+	whole := read(t, dir, "ledger")
+	for _, test := range []struct{ kind, before, after, want string }{
+		{"crl.number", `"number":1700000001`, `"number":1700000000`, "CRL number 1700000000 after 1700000000"},
+		{"request.pending", `"id":"rq_900011"`, `"id":"rq_900010"`, "already exists"},
+		{"request.pending", `"state":"pending"`, `"state":"denied"`, "not valid"},
+		{"request.denied", `"request_id":"rq_900010"`, `"request_id":"rq_900017"`, "not found"},
+		{"request.denied", `"at":"2026-03-`, `"at":"2026-05-`, "decided"},
+		{"request.approved", `"request_id":"rq_900012"`, `"request_id":"rq_900010"`, "is denied"},
+		{"certificate.issued", `"supersedes":"0a0dbba0"`, `"supersedes":"0a0dbbaf"`, "not found"},
+		{"certificate.issued", `"supersedes":"0a0dbba1"`, `"supersedes":"0a0dbba0"`, "asks for"},
+		{"certificate.issued", `"request_id":"rq_900012","state"`, `"request_id":"rq_900010","state"`, "decided"},
+		{"certificate.revoked", `"reason":"superseded"`, `"reason":"removeFromCRL"`, "not on hold"},
+		{"certificate.revoked", `"reason":"superseded"`, `"reason":"boredom"`, "boredom"},
+		{"certificate.released", `"reason":"removeFromCRL"`, `"reason":"certificateHold"`, "revoked already"},
+		{"certificate.used", `"certificate_serial":"0a0dbba3"`, `"certificate_serial":"0a0dbbaf"`, "not found"},
+		{"configuration.devices_listed", `"configuration_id":"rac0"`, `"configuration_id":"rac9"`, "not found"},
+	} {
+		t.Run(test.kind+" "+test.after, func(t *testing.T) {
+			edited := 0
+			forged := forge(whole, func(n int, payload []byte) []byte {
+				at := bytes.LastIndex(payload, []byte(test.before))
+				if edited > 0 || at < 0 || !bytes.Contains(payload, []byte(`"type":"`+test.kind+`"`)) {
+					return payload
+				}
+				edited = n
+				return slices.Concat(payload[:at], []byte(test.after), payload[at+len(test.before):])
+			})
+			if edited == 0 {
+				t.Fatal("nothing was edited")
+			}
+			dir := filepath.Join(t.TempDir(), "store")
+			must(t, os.Mkdir(dir, 0o700))
+			write(t, forged, dir, "ledger")
+			_, err := bolt.Rebuild(t.Context(), dir, bolt.RebuildOptions{})
+			if err == nil || !strings.Contains(err.Error(), fmt.Sprintf("record %d ", edited)) || !strings.Contains(err.Error(), test.want) {
+				t.Errorf("record %d was edited: %v, want %q", edited, err, test.want)
 			}
 		})
 	}

@@ -85,14 +85,6 @@ func (s *suite) request(want depot.Request) {
 	s.equal("Request "+want.ID, got, want)
 }
 
-// pending asserts that a request that was added is as it was and that nothing
-// was issued.
-func (s *suite) pending(r depot.Request) {
-	s.Helper()
-	s.request(r)
-	s.equal("certificates", len(s.serials(depot.IdentityQuery{})), 0)
-}
-
 // lastEvents returns the last n events without their numbers, having seen that
 // these rise.
 func (s *suite) lastEvents(n int) []depot.Event {

@@ -40,18 +40,32 @@ func newTarget(t *testing.T, shape string, arguments ...string) target {
 	if server.SecretKey == "" {
 		t.Fatalf("the ready line of a fresh server shows no secret key: %s", server.Stdout)
 	}
-	dir := t.TempDir()
-	it := target{
-		server: server, url: server.SCEPURL, challenge: server.SecretKey, shape: shape,
-		root: filepath.Join(dir, "root.pem"), issuer: filepath.Join(dir, "ca.pem"), between: filepath.Join(dir, "chain.pem"),
-	}
-	write(t, it.root, server.Public(t, "/root.pem"))
-	write(t, it.issuer, server.Public(t, "/ca.pem"))
-	write(t, it.between, server.Public(t, "/chain.pem"))
+	it := target{server: server, url: server.SCEPURL, challenge: server.SecretKey, shape: shape}.refetched(t)
 	if address, err := url.Parse(it.url); err == nil && address.Scheme == "https" {
 		it.tlsCA = server.TLSRoot()
 	}
 	return it
+}
+
+// refetched is the same server with the CA certificates that it has now.
+func (it target) refetched(t *testing.T) target {
+	t.Helper()
+	dir := t.TempDir()
+	it.root, it.issuer, it.between = filepath.Join(dir, "root.pem"), filepath.Join(dir, "ca.pem"), filepath.Join(dir, "chain.pem")
+	write(t, it.root, it.server.Public(t, "/root.pem"))
+	write(t, it.issuer, it.server.Public(t, "/ca.pem"))
+	write(t, it.between, it.server.Public(t, "/chain.pem"))
+	return it
+}
+
+// origin is the scheme and the address of the public listener.
+func (it target) origin(t *testing.T) string {
+	t.Helper()
+	address, err := url.Parse(it.url)
+	if err != nil {
+		t.Fatalf("parse the SCEP URL: %v", err)
+	}
+	return address.Scheme + "://" + address.Host
 }
 
 // withChallenge is the same server seen by a client with another challenge.

@@ -26,11 +26,17 @@ func TestMain(m *testing.M) {
 // whoRuns says who runs a block of commands, by the beginning of its first
 // line.
 var whoRuns = map[string]string{
-	serveShown:      "TestFirstScreen",
-	enrolShown:      "TestFirstScreen",
-	jsonShown:       "TestOneLineOfJSON",
-	moduleShown:     "TestImport",
-	"go test ./...": ".ci/run, which reads it out of README.md",
+	serveShown:       "TestFirstScreen",
+	enrolShown:       "TestFirstScreen",
+	jsonShown:        "TestOneLineOfJSON",
+	moduleShown:      "TestImport",
+	operatingShown:   "TestOperating",
+	conformanceShown: "TestConformanceCommands",
+	operatorShown:    "TestConformanceCommands",
+	junitShown:       "TestConformanceCommands",
+	listShown:        "TestConformanceCommands",
+	"go test ./...":  ".ci/run, which reads it out of README.md",
+	decodeShown:      "TestDecode",
 	"go install github.com/micromdm/scep/v2/cmd/scepclient@": "test/clients, which has the client",
 }
 
@@ -39,6 +45,9 @@ const (
 	enrolShown  = "export UNDERSTUDY_CHALLENGE="
 	jsonShown   = "UNDERSTUDY_STATIC_SECRET="
 	moduleShown = "go mod edit -require"
+
+	operatingShown = "understudy config set default --approval manual"
+	decodeShown    = "understudy decode "
 )
 
 // TestEveryBlockIsRun fails on a block of commands that no test runs.
@@ -90,6 +99,26 @@ func TestFirstScreen(t *testing.T) {
 	for _, name := range []string{"key.pem", "cert.pem", "chain.pem"} {
 		if _, err := os.Stat(filepath.Join(dir, "mac1", name)); err != nil {
 			t.Errorf("after the enrolment: %v", err)
+		}
+	}
+}
+
+// TestOperating is an operator's day: approve, revoke, roll over.
+func TestOperating(t *testing.T) {
+	dir := t.TempDir()
+	address, secret := serve(t, dir)
+	day := block(t, operatingShown)
+	script := strings.ReplaceAll(day.Text, "127.0.0.1:8080", address)
+	out, err := shell(t, dir, script, "UNDERSTUDY_CHALLENGE="+secret).CombinedOutput()
+	if err != nil {
+		t.Fatalf("%s: %v\n%s", day.Where(), err, out)
+	}
+	for _, want := range []string{
+		`"status":"pending"`, `note +called the owner`, `"status":"success"`, `revoked because +keyCompromise`,
+		`revoked +1\n`, `rollover +prepared`, `last one at`,
+	} {
+		if !regexp.MustCompile(want).Match(out) {
+			t.Errorf("%s: nothing of %s in\n%s", day.Where(), want, out)
 		}
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto"
 	"crypto/ecdsa"
+	"crypto/ed25519"
 	"crypto/rand"
 	"crypto/rsa"
 	"crypto/x509"
@@ -164,9 +165,16 @@ func TestSignErrors(t *testing.T) {
 		t.Fatal(err)
 	}
 	s := signedData(t)
-	s.Key = ec.(*ecdsa.PrivateKey)
+	s.Key, s.Digest = ec.(*ecdsa.PrivateKey), crypto.SHA1
 	if _, err := cms.Sign(rand.Reader, s); err == nil {
-		t.Error("signed with an EC key")
+		t.Error("signed by ECDSA with SHA-1")
+	}
+	s = signedData(t)
+	if _, s.Key, err = ed25519.GenerateKey(rand.Reader); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := cms.Sign(rand.Reader, s); err == nil {
+		t.Error("signed with an Ed25519 key")
 	}
 	s = signedData(t)
 	s.Attributes = append(s.Attributes, cms.Attribute{Type: asn1.ObjectIdentifier{1}})

@@ -14,10 +14,41 @@ import (
 
 	"understudy.example/understudy/cmd/understudy/internal/datadir"
 	"understudy.example/understudy/depot"
+	"understudy.example/understudy/depot/bolt"
 )
 
 // generations are the issuing certificates that a ledger knows, by SHA-256.
 type generations map[[32]byte]*x509.Certificate
+
+// recorded reads the generations from the ledger of a store directory.
+func recorded(store string) (generations, error) {
+	known := generations{}
+	_, err := bolt.ReadLedger(filepath.Join(store, "ledger"), func(e bolt.Entry) error {
+		if e.Type != bolt.EntryAuthority {
+			return nil
+		}
+		a, err := e.Authority()
+		if err != nil {
+			return err
+		}
+		return known.add(a)
+	})
+	if err != nil {
+		return nil, fmt.Errorf("compare the authority with the ledger: %w", err)
+	}
+	return known, nil
+}
+
+// Belongs refuses a data directory whose authority never issued from a store,
+// as the store's ledger has it. One that was restored from before a rollover
+// did.
+func Belongs(dir datadir.Dir, store string) error {
+	known, err := recorded(store)
+	if err != nil {
+		return err
+	}
+	return known.holds(dir)
+}
 
 // add takes a generation in, when its issuer is signed by its root.
 func (g generations) add(a depot.AuthorityGeneration) error {

@@ -122,19 +122,9 @@ func prove(ctx context.Context, dir datadir.Dir, m backup.Manifest, ledger strin
 // proveAuthority refuses an authority that is not the store's, or whose keys
 // are not those of its certificates.
 func proveAuthority(dir datadir.Dir, m backup.Manifest) error {
-	known := generations{}
-	_, err := bolt.ReadLedger(filepath.Join(dir.Store(), "ledger"), func(e bolt.Entry) error {
-		if e.Type != bolt.EntryAuthority {
-			return nil
-		}
-		a, err := e.Authority()
-		if err != nil {
-			return err
-		}
-		return known.add(a)
-	})
+	known, err := recorded(dir.Store())
 	if err != nil {
-		return fmt.Errorf("compare the authority with the ledger: %w", err)
+		return err
 	}
 	if err := known.holds(dir); err != nil {
 		return &backup.InvalidError{Reason: "its authority is not the one that issued from its store"}
