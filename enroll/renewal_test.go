@@ -73,7 +73,9 @@ func (h *house) renewed(t *testing.T, old, renewal *x509.Certificate) {
 // (scepclient), and a PKCSReq (macOS).
 func TestRenewal(t *testing.T) {
 	for name, ask := range map[string]func(t *testing.T, h *house, own *craft.Request, old *x509.Certificate) *craft.Request{
-		"new key": func(t *testing.T, h *house, _ *craft.Request, old *x509.Certificate) *craft.Request { return h.renewal(t, old) },
+		"new key": func(t *testing.T, h *house, _ *craft.Request, old *x509.Certificate) *craft.Request {
+			return h.renewal(t, old)
+		},
 		"same key": func(t *testing.T, h *house, _ *craft.Request, old *x509.Certificate) *craft.Request {
 			return h.renewal(t, old, func(r *craft.Request) { r.CSR.Key = keyA })
 		},
