@@ -230,3 +230,31 @@ func (it delegated) fails(t *testing.T, service string, n int, fault, words stri
 		t.Errorf("%d certificates, %d of them void:\n%s%s", certificates, states, r.Stdout, r.Stderr)
 	}
 }
+
+// TestIntuneCheck says in words what stands in the way of a configuration.
+func TestIntuneCheck(t *testing.T) {
+	it := newDelegated(t)
+	it.microsoft.ForgetCalls(t)
+	r := it.server.Verb(t, "config", "check", "intune")
+	for _, step := range []string{"token for Graph: granted", "discovery of ScepRequestValidationFEService: https://", "token for Intune: granted", "Intune's service: answers"} {
+		if r.Code != 0 || !strings.Contains(r.Stdout, step) {
+			t.Errorf("exit code %d, without %q:\n%s%s", r.Code, step, r.Stdout, r.Stderr)
+		}
+	}
+	if calls := it.microsoft.Calls(t, "validate"); len(calls) > 0 {
+		t.Error("the check asked about a request")
+	}
+	it.microsoft.Fail(t, `{"service":"graph","status":403}`)
+	r = it.server.Verb(t, "config", "check", "intune")
+	if r.Code != 5 || !strings.Contains(r.Stdout, "high") || !strings.Contains(r.Stdout, "Application.Read.All") {
+		t.Errorf("without the permission: exit code %d:\n%s%s", r.Code, r.Stdout, r.Stderr)
+	}
+	wrong := filepath.Join(t.TempDir(), "secret")
+	write(t, wrong, []byte("0c8a1d52-6a1b-4d5e-8c3f-52d4a5a4b702"))
+	it.microsoft.Heal(t)
+	it.microsoft.Configure(t, it.server, "wrong", "--client-secret-file", wrong)
+	r = it.server.Verb(t, "config", "check", "wrong", "-o", "json")
+	if r.Code != 5 || !strings.Contains(r.Stdout, "take the secret's value, not its id") {
+		t.Errorf("with a wrong secret: exit code %d:\n%s%s", r.Code, r.Stdout, r.Stderr)
+	}
+}
