@@ -1,8 +1,8 @@
 # Conveniences. Nothing depends on this file: go build and go test do without.
 
-.PHONY: help build test race clients fuzz bench ci
+.PHONY: help build test race clients conformance fuzz bench ci
 help: ## what there is
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "%-8s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "%-12s %s\n", $$1, $$2}' Makefile
 
 build: ## bin/understudy, static
 	CGO_ENABLED=0 go build -trimpath -o bin/understudy ./cmd/understudy
@@ -15,6 +15,9 @@ race: ## the same under the race detector (needs a C compiler)
 
 clients: ## real SCEP clients; the packages they need are named when one is missing
 	go test -count=1 -tags clients ./test/clients/...
+
+conformance: ## RFC 8894 case by case: our server in its modes, and micromdm's
+	go test -count=1 -tags clients ./test/conformance/...
 
 fuzz: ## one fuzz target for a minute: make fuzz PACKAGE=./scep TARGET=FuzzDecode
 	go test -run '^$$' -fuzz '^$(TARGET)$$' -fuzztime 60s -fuzzminimizetime 10x $(PACKAGE)

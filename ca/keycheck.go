@@ -6,7 +6,9 @@ import (
 	"crypto/rsa"
 	"crypto/sha256"
 	"crypto/x509"
+	"encoding/binary"
 	"math/big"
+	"math/bits"
 	"slices"
 
 	"github.com/titanous/rocacheck"
@@ -25,8 +27,8 @@ func (p *Policy) checkKey(csr *x509.CertificateRequest) error {
 	if len(sizes) == 0 {
 		sizes = []int{DefaultKeySize}
 	}
-	if bits := key.N.BitLen(); !slices.Contains(sizes, bits) {
-		return refusal.WithText(refusal.KeyRejected, "the size of the key is not accepted", "RSA key of %d bits, accepted are %d", bits, sizes)
+	if size := key.N.BitLen(); !slices.Contains(sizes, size) {
+		return refusal.WithText(refusal.KeyRejected, "the size of the key is not accepted", "RSA key of %d bits, accepted are %d", size, sizes)
 	}
 	if key.E != 65537 {
 		return rejectKey("public exponent %d, not 65537", key.E)
@@ -75,7 +77,7 @@ const smallPrimeLimit = 1024
 // smallPrimeProduct is a product of odd primes that fits in one word, so that
 // a long modulus is divided once for several primes.
 type smallPrimeProduct struct {
-	product *big.Int
+	product uint64
 	primes  []uint64
 }
 
@@ -90,28 +92,36 @@ func multiplySmallPrimes() []smallPrimeProduct {
 			continue
 		}
 		if product > (1<<63)/n {
-			all = append(all, smallPrimeProduct{new(big.Int).SetUint64(product), primes})
+			all = append(all, smallPrimeProduct{product, primes})
 			product, primes = 1, nil
 		}
 		product *= n
 		primes = append(primes, n)
 	}
-	return append(all, smallPrimeProduct{new(big.Int).SetUint64(product), primes})
+	return append(all, smallPrimeProduct{product, primes})
 }
 
 // smallFactor returns a prime below smallPrimeLimit that divides an odd n, or 0.
 func smallFactor(n *big.Int) uint64 {
-	quotient, rest := new(big.Int), new(big.Int)
+	words := n.FillBytes(make([]byte, (n.BitLen()+63)/64*8))
 	for _, s := range smallPrimeProducts {
-		quotient.QuoRem(n, s.product, rest)
-		r := rest.Uint64()
+		rest := remainder(words, s.product)
 		for _, prime := range s.primes {
-			if r%prime == 0 {
+			if rest%prime == 0 {
 				return prime
 			}
 		}
 	}
 	return 0
+}
+
+// remainder divides a big-endian number of whole 64-bit words. big.Int would
+// need memory for a quotient that nobody wants.
+func remainder(words []byte, divisor uint64) (rest uint64) {
+	for ; len(words) > 0; words = words[8:] {
+		_, rest = bits.Div64(rest, binary.BigEndian.Uint64(words), divisor)
+	}
+	return rest
 }
 
 // fermatRounds is how many steps Fermat's method is given, as in Boulder.

@@ -476,6 +476,28 @@ func withDefaults(c depot.Configuration) depot.Configuration {
 	return c
 }
 
+// A configuration that was stored before there were these settings is live
+// with their defaults, and what does not change them writes nothing.
+func TestLoadOldRecord(t *testing.T) {
+	one, d, c := newSet(t)
+	record := func() depot.Configuration { l, _ := add(t, one, "new"); return l.Record }()
+	old := record
+	old.ID, old.Name = "rac"+strings.Repeat("0", 17), "old"
+	p := &old.Policy
+	p.Approval, p.ApprovalTTL, p.Queries, p.NextCASigner = "", 0, "", ""
+	if err := d.AddConfiguration(t.Context(), old); err != nil {
+		t.Fatal(err)
+	}
+	s := load(t, d, c)
+	l, ok := s.ByName("old")
+	if !ok || !reflect.DeepEqual(l.Record.Policy, record.Policy) {
+		t.Fatalf("live with\n%+v, want\n%+v", l.Record.Policy, record.Policy)
+	}
+	if l, err := s.Change(t.Context(), "old", []byte(`{"approval":"auto","queries":"refuse"}`)); err != nil || l.Record.Revision != 1 {
+		t.Errorf("a change to what is so: revision %d, %v", l.Record.Revision, err)
+	}
+}
+
 // A second server on the same store is noticed, not overwritten.
 func TestChangeByAnotherServer(t *testing.T) {
 	one, d, c := newSet(t)

@@ -305,6 +305,24 @@ func TestFormatNameWithHugeOID(t *testing.T) {
 	}
 }
 
+// A number without end takes seconds to write in decimal.
+func TestNameWithEndlessOID(t *testing.T) {
+	var b cryptobyte.Builder
+	b.AddASN1(cbasn1.SEQUENCE, func(b *cryptobyte.Builder) {
+		b.AddASN1(cbasn1.SET, func(b *cryptobyte.Builder) {
+			b.AddASN1(cbasn1.SEQUENCE, func(b *cryptobyte.Builder) {
+				b.AddASN1(cbasn1.OBJECT_IDENTIFIER, func(b *cryptobyte.Builder) {
+					b.AddBytes(append([]byte(strings.Repeat("\xff", 120<<10)), 1))
+				})
+				b.AddASN1(cbasn1.UTF8String, func(*cryptobyte.Builder) {})
+			})
+		})
+	})
+	if n, err := device.FromSubject(b.BytesOrPanic()); err == nil {
+		t.Errorf("FromSubject = %+v, want an error", n)
+	}
+}
+
 func FuzzFromSubject(f *testing.F) {
 	f.Add(subject(cn("C02XL0GYJGH5-" + profile)))
 	f.Add(subject(cn("Anna's MacBook Pro managementAttestation "+udid), ou("fleet-"+profile)))

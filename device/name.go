@@ -136,6 +136,11 @@ func writeEscaped(b *strings.Builder, s, special string) {
 	}
 }
 
+// maxType is the longest object identifier of an attribute type, in octets. The
+// time to write one in decimal grows with the square of its length; a UUID
+// under 2.25 has 20.
+const maxType = 128
+
 var errNotAName = errors.New("not the DER of a Name")
 
 // parseName reads SEQUENCE OF SET OF SEQUENCE { OID, ANY }.
@@ -166,7 +171,7 @@ func parseName(raw []byte) ([]attribute, error) {
 func parseAttribute(rdn *cryptobyte.String) (attribute, bool) {
 	var pair, typeDER, element cryptobyte.String
 	var tag cbasn1.Tag
-	if !rdn.ReadASN1(&pair, cbasn1.SEQUENCE) || !pair.ReadASN1(&typeDER, cbasn1.OBJECT_IDENTIFIER) ||
+	if !rdn.ReadASN1(&pair, cbasn1.SEQUENCE) || !pair.ReadASN1(&typeDER, cbasn1.OBJECT_IDENTIFIER) || len(typeDER) > maxType ||
 		!pair.ReadAnyASN1Element(&element, &tag) || !pair.Empty() {
 		return attribute{}, false
 	}

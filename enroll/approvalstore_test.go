@@ -4,11 +4,14 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"path/filepath"
 	"sync"
 	"testing"
 
+	"understudy.example/understudy/clock"
 	"understudy.example/understudy/configuration"
 	"understudy.example/understudy/depot"
+	"understudy.example/understudy/depot/bolt"
 	"understudy.example/understudy/enroll"
 	"understudy.example/understudy/refusal"
 	"understudy.example/understudy/scep/client"
@@ -373,4 +376,45 @@ func TestDeviceListChanges(t *testing.T) {
 		h.reconfigure(t, `{"devices_file":"/nowhere/devices.csv"}`)
 		ask(enroll.Refused)
 	})
+}
+
+// TestRestart: what waits survives the end of the server, and what was decided
+// is told after it.
+func TestRestart(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "store")
+	open := func(c clock.Clock) (depot.Depot, error) { return bolt.Open(path, bolt.Options{Clock: c}) }
+	h := furnish(t, nil, open)
+	h.approving(t, configuration.ApprovalManual)
+	waits, denied, approved := h.request(t), h.request(t), h.request(t)
+	request := h.pends(t, waits, encoded(t, waits))
+	h.deny(t, h.pends(t, denied, encoded(t, denied)).ID)
+	h.approve(t, h.pends(t, approved, encoded(t, approved)).ID)
+	restart := func() {
+		t.Helper()
+		if err := h.depot.Close(); err != nil {
+			t.Fatal(err)
+		}
+		var err error
+		if h.depot, err = open(h.clock); err != nil {
+			t.Fatal(err)
+		}
+		if h.set, err = configuration.Load(t.Context(), h.depot, h.clock, nil); err != nil {
+			t.Fatal(err)
+		}
+		h.live, _ = h.set.ByName(configuration.ApprovalManual)
+		h.service = h.over(h.depot)
+	}
+	restart()
+	if same := h.pends(t, waits, encoded(t, waits)); same.ID != request.ID {
+		t.Error("another request")
+	}
+	h.pends(t, waits, encoded(t, h.poll(waits)))
+	h.refused(t, denied, encoded(t, h.poll(denied)), refusal.Denied)
+	h.enrolled(t, approved, encoded(t, h.poll(approved)), enroll.Repeated)
+	h.approve(t, request.ID)
+	restart()
+	h.enrolled(t, waits, encoded(t, h.poll(waits)), enroll.Repeated)
+	if h.issued(t) != 2 || h.requests(t) != 3 {
+		t.Errorf("%d certificates, %d requests", h.issued(t), h.requests(t))
+	}
 }

@@ -100,6 +100,9 @@ func TestRequests(t *testing.T) {
 	if got := ids("state=expired"); !slices.Equal(got, []string{third}) {
 		t.Errorf("expired: %v", got)
 	}
+	if got := h.object("GET", "/api/v1/requests/"+third, "", 200)["state"]; got != "expired" {
+		t.Errorf("state %v after its time", got)
+	}
 	if got := len(h.object("GET", "/api/v1/certificates", "", 200)["items"].([]any)); got != 1 {
 		t.Errorf("%d certificates", got)
 	}

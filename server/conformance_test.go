@@ -24,10 +24,13 @@ import (
 	"understudy.example/understudy/scep/client/craft"
 )
 
-// The conformance list of this project has 71 numbered cases about what a SCEP
-// server (RFC 8894) must do. Its order and numbers are kept here. Cases 10 and
-// 26, 27, 52 to 55, 57 to 66 are about things that are not offered yet: a next
-// CA, one-time challenges, renewal, approval, GetCert and GetCRL.
+// The conformance list has 71 numbered cases about what a SCEP server (RFC
+// 8894) must do: package conformance runs it from outside, against any server.
+// The tests here keep its numbers and look at what cannot be seen from there:
+// the reason in the log, what the depot holds afterwards, memory, the retry
+// period. Cases 10, 52 to 55 and 57 to 66 (next CA, renewal, approval, queries)
+// have their inner side in package enroll; 26 and 27 are about one-time
+// challenges, which are not offered yet.
 
 // A conformanceCase is one case, or a part of one.
 type conformanceCase struct {

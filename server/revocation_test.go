@@ -335,3 +335,14 @@ func TestOCSPLimits(t *testing.T) {
 		t.Errorf("metric %q", got)
 	}
 }
+
+// An answer gives back the slot that it took.
+func TestOCSPSlotsComeBack(t *testing.T) {
+	h := open(t, inMemory, func(h *house) { h.config.MaxInFlight = 1 })
+	c, issuer := h.enrol("C02XL0GTJGH5"), h.authority.Issuer()
+	for range 3 {
+		if got := h.ocsp(c, issuer); got.Status != xocsp.Good {
+			t.Errorf("status %d", got.Status)
+		}
+	}
+}

@@ -1,6 +1,6 @@
 //go:build ignore
 
-// Make writes the authorities and device keys that the tests of package ca
+// Command make writes the authorities and device keys that the tests of package ca
 // work with, so that a test run does not wait for RSA keys. The keys are
 // public: they protect nothing.
 //

@@ -20,7 +20,7 @@ import (
 // setting: see package setting.
 type cli struct {
 	Config string `placeholder:"FILE" help:"Read settings from this YAML file, one \"name: value\" to a line."`
-	Output string `short:"o" enum:"text,json" default:"text" help:"Print data as text or json."`
+	Output string `short:"o" enum:"text,json,junit" default:"text" help:"Print data as text or json; conformance also as junit."`
 
 	Serve   serveCmd   `cmd:"" help:"Serve SCEP. The first start makes the authority, a configuration and its secret key."`
 	Conf    configCmd  `cmd:"" name:"config" help:"Configurations: one SCEP endpoint each."`
@@ -34,9 +34,11 @@ type cli struct {
 	Restore restoreCmd `cmd:"" help:"Make a data directory from a backup."`
 	Rebuild rebuildCmd `cmd:"" help:"Make the database anew from its ledger."`
 	Audit   auditCmd   `cmd:"" help:"The ledger, in which every record vouches for those before it."`
+	Decode  decodeCmd  `cmd:"" help:"Explain a SCEP message, certificate request, certificate or CRL."`
 	Mac     macCmd     `cmd:"" help:"Act as a Mac."`
 	Load    loadCmd    `cmd:"" help:"Put any SCEP server under load and measure it."`
 	FakeMS  fakeMSCmd  `cmd:"" name:"fake-microsoft" help:"Stand in for Entra, Graph and Intune."`
+	Conform conformCmd `cmd:"" name:"conformance" help:"Put any SCEP server to the test of RFC 8894, case by case."`
 	Setting settingCmd `cmd:"" name:"settings" help:"Show every setting and where its value comes from."`
 	Version versionCmd `cmd:"" help:"Show the version."`
 }

@@ -25,6 +25,7 @@ type app struct {
 	stdin          io.Reader
 	stdout, stderr io.Writer
 	settings       *setting.Resolver
+	output         string          // --output
 	json           bool            // --output json
 	given          map[string]bool // names of the flags on the command line
 	journal        string          // JOURNAL_STREAM
@@ -54,13 +55,22 @@ func Run(args []string, stdin io.Reader, stdout, stderr io.Writer, environ []str
 		fmt.Fprintf(stderr, "understudy: %v\nRun \"%s --help\".\n", err, commandOf(err))
 		return exitUsage
 	}
-	a.json = grammar.Output == "json"
+	a.output, a.json = grammar.Output, grammar.Output == outputJSON
+	if a.output == outputJUnit && ctx.Command() != "conformance" {
+		return a.fail(usagef("--output junit is for conformance"))
+	}
 	a.given = setting.OnCommandLine(ctx)
 	if err := ctx.Run(a); err != nil {
 		return a.fail(err)
 	}
 	return exitOK
 }
+
+// The values of --output, besides text.
+const (
+	outputJSON  = "json"
+	outputJUnit = "junit"
+)
 
 // newParser returns the parser of the grammar, and whether it printed help
 // instead of parsing.

@@ -45,7 +45,7 @@ func (c *restoreCmd) Run(a *app) error {
 	}
 	m := restored.Manifest
 	if a.json {
-		return output.Line(a.stdout, map[string]any{"data": c.Data, "manifest": m, "added_records": restored.Added})
+		return output.Line(a.stdout, map[string]any{"data": c.Data, "manifest": m, "added_records": restored.Added, "withdrawn_challenges": restored.Withdrawn})
 	}
 	a.note("Restored %s as of %s: %d records of the ledger.", c.Data, output.Time(m.CreatedAt), m.Store.Records)
 	switch {
@@ -53,6 +53,9 @@ func (c *restoreCmd) Run(a *app) error {
 		a.note("Added %d records from %s.", restored.Added, c.Ledger)
 	default:
 		a.note("What happened after that is not there. If the ledger of that time is, restore again with --ledger.")
+	}
+	if restored.Withdrawn > 0 {
+		a.note("%d one-time challenges were outstanding then. They may have been used since and are withdrawn.", restored.Withdrawn)
 	}
 	if !m.Keys {
 		a.note("The backup has no private keys: put those of the authority into %s/authority before you serve.", c.Data)

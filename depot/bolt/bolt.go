@@ -67,9 +67,10 @@ type Depot struct {
 	synced  atomic.Uint64 // number of the last record known to be in the ledger
 	failing atomic.Bool   // the last write did not succeed
 	damage  atomic.Pointer[damageError]
-	behind  bool // the ledger may lack records; only the writer uses it
-	tidy    bool // the store was closed in order; set when the writer ends
-	stuck   bool // bbolt panicked in a rollback; only the writer uses it
+	behind  bool   // the ledger may lack records; only the writer uses it
+	fresh   *batch // the last commit went well and the ledger lacks just this; only the writer uses it
+	tidy    bool   // the store was closed in order; set when the writer ends
+	stuck   bool   // bbolt panicked in a rollback; only the writer uses it
 }
 
 var _ depot.Depot = (*Depot)(nil)

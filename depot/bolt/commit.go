@@ -98,12 +98,13 @@ func (b *batch) keepIssuance(i depot.Issuance, serial []byte, device depot.Devic
 	event := i.Event()
 
 	i.Identity, i.Transaction = id, t
+	sequence := sequenceField(&n)
 	entries := append(indexEntries(i, serial, n),
-		entry{bucketIdentities, serial, encode(withSequence(identityFields(&id), &n))},
-		entry{bucketCertificates, serial, encode([]field{certificateField(&id)})},
-		entry{bucketTransactions, number(n), encode(withSequence(transactionFields(&t), &n))},
-		entry{bucketEvents, number(n), encode(withSequence(eventFields(&event), &n))},
-		entry{bucketDevices, deviceKey(id.ConfigurationID, id.Device.Key), encode(withSequence(deviceFields(&device), &n))},
+		entry{bucketIdentities, serial, encode(identityFields(&id), sequence)},
+		entry{bucketCertificates, serial, encode(nil, certificateField(&id))},
+		entry{bucketTransactions, number(n), encode(transactionFields(&t), sequence)},
+		entry{bucketEvents, number(n), encode(eventFields(&event), sequence)},
+		entry{bucketDevices, deviceKey(id.ConfigurationID, id.Device.Key), encode(deviceFields(&device), sequence)},
 	)
 	for _, e := range entries {
 		if err := b.put(e.bucket, e.key, e.value); err != nil {
@@ -171,7 +172,7 @@ func issuedPayload(n uint64, i depot.Issuance, from *depot.Decision) []byte {
 	b = append(b, `,"transaction":`...)
 	b = appendJSON(b, transactionFields(&i.Transaction))
 	b = append(b, `,"identity":`...)
-	b = appendJSON(b, append(identityFields(&i.Identity), certificateField(&i.Identity)))
+	b = appendJSON(b, identityFields(&i.Identity), certificateField(&i.Identity))
 	return append(b, '}')
 }
 
@@ -198,7 +199,8 @@ func objectPayload(n uint64, entryType string, at time.Time, name string, fields
 // reading it would give: the times in UTC and without a monotonic part, empty
 // lists nil. Encoding and decoding it for that would cost 30 µs.
 func asRead(i *depot.Identity) {
-	normalizeAll(append(identityFields(i), certificateField(i)))
+	normalizeAll(identityFields(i))
+	normalize(certificateField(i).value)
 }
 
 // authoritySum tells a generation from others. When it was looked at does not

@@ -94,6 +94,24 @@ func TestDamage(t *testing.T) {
 				return append(b[:last:last], make([]byte, len(b)-last)...)
 			}, dir, "ledger")
 		}, nil},
+		{"zeros after the last record", closed, func(t *testing.T, dir string) {
+			edit(t, func(b []byte) []byte { return append(b, make([]byte, 3<<20)...) }, dir, "ledger")
+		}, nil},
+		{"zeros after the last record after a death", died, func(t *testing.T, dir string) {
+			edit(t, func(b []byte) []byte { return append(b, make([]byte, 83)...) }, dir, "ledger")
+		}, nil},
+		{"zeros and something else after the last record", died, func(t *testing.T, dir string) {
+			edit(t, func(b []byte) []byte { return append(append(b, make([]byte, 3<<20)...), 'x') }, dir, "ledger")
+		}, []string{"ledger", "damaged at byte", "record 7", "zeros"}},
+		{"zeros instead of the last record", closed, func(t *testing.T, dir string) {
+			edit(t, func(b []byte) []byte {
+				last := len(b) - len(lines(b)[5])
+				return append(b[:last:last], make([]byte, len(b)-last)...)
+			}, dir, "ledger")
+		}, []string{"ledger", "zeros"}},
+		{"zeros instead of a record in the middle", closed, func(t *testing.T, dir string) {
+			edit(t, func(b []byte) []byte { l := lines(b); clear(l[3]); return join(l) }, dir, "ledger")
+		}, []string{"ledger", "damaged at byte", "record 4", "zeros"}},
 		{"record in the middle edited", closed, func(t *testing.T, dir string) {
 			edit(t, func(b []byte) []byte { return bytes.Replace(b, []byte("device 2"), []byte("device 7"), 1) }, dir, "ledger")
 		}, []string{"ledger", "damaged at byte", "record 4"}},

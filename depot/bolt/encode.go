@@ -46,38 +46,103 @@ func unseal(b []byte) ([]byte, error) {
 	return body[1:], nil
 }
 
-// encode returns the record that holds the fields.
-func encode(fields []field) []byte {
-	return seal(appendFields(append(make([]byte, 0, 768), recordVersion), fields))
+// encode returns the record that holds the fields, and those that are not in
+// their list.
+func encode(fields []field, more ...field) []byte {
+	const versionAndSum = 1 + 4
+	b := append(make([]byte, 0, versionAndSum+room(fields)+room(more)), recordVersion)
+	return seal(appendFields(appendFields(b, fields), more))
 }
 
 // appendFields appends the fields that are not zero.
 func appendFields(b []byte, fields []field) []byte {
-	var scratch [512]byte
 	for _, f := range fields {
-		var v []byte
-		if within, ok := f.value.([]field); ok { // not by encodeValue, or scratch would have to be on the heap
-			v = appendFields(nil, within)
-		} else {
-			v = encodeValue(scratch[:0], f.value)
-		}
-		if len(v) == 0 {
-			continue
-		}
-		b = binary.AppendUvarint(b, f.tag)
-		b = binary.AppendUvarint(b, uint64(len(v)))
-		b = append(b, v...)
+		b = appendField(b, f)
 	}
 	return b
 }
 
-// zero says whether a field is left out.
-func (f field) zero() bool {
-	if within, ok := f.value.([]field); ok {
-		return len(appendFields(nil, within)) == 0
+// appendField appends a field, and nothing for a zero one.
+func appendField(b []byte, f field) []byte {
+	switch v := f.value.(type) { // their length is known, so they need no copy
+	case *string:
+		if *v != "" {
+			b = binary.AppendUvarint(binary.AppendUvarint(b, f.tag), uint64(len(*v)))
+			b = append(b, *v...)
+		}
+		return b
+	case *[]byte:
+		if len(*v) > 0 {
+			b = binary.AppendUvarint(binary.AppendUvarint(b, f.tag), uint64(len(*v)))
+			b = append(b, *v...)
+		}
+		return b
 	}
 	var scratch [512]byte
-	return len(encodeValue(scratch[:0], f.value)) == 0
+	var v []byte
+	if within, ok := f.value.([]field); ok { // not by encodeValue, or scratch would have to be on the heap
+		v = appendFields(nil, within)
+	} else {
+		v = encodeValue(scratch[:0], f.value)
+	}
+	if len(v) == 0 {
+		return b
+	}
+	b = binary.AppendUvarint(binary.AppendUvarint(b, f.tag), uint64(len(v)))
+	return append(b, v...)
+}
+
+// room is about what the fields take in a record, bytes. Too little costs a
+// copy, nothing else.
+func room(fields []field) (size int) {
+	for _, f := range fields {
+		if isZero(f.value) {
+			continue
+		}
+		switch v := f.value.(type) {
+		case *string:
+			size += len(*v)
+		case *[]byte:
+			size += len(*v)
+		case *[32]byte:
+			size += len(v)
+		case []field:
+			size += room(v)
+		default:
+			size += 12
+		}
+		size += 4 // tag and length
+	}
+	return size
+}
+
+// isZero says whether v points to a value that records leave out.
+func isZero(v any) bool {
+	switch v := v.(type) {
+	case *string:
+		return *v == ""
+	case *[]byte:
+		return len(*v) == 0
+	case *[32]byte:
+		return *v == [32]byte{}
+	case *time.Time:
+		return v.IsZero()
+	case *time.Duration:
+		return *v == 0
+	case *int:
+		return *v == 0
+	case *uint64:
+		return *v == 0
+	case *bool:
+		return !*v
+	case *[]string:
+		return len(*v) == 0
+	case *[]int:
+		return len(*v) == 0
+	case []field:
+		return !slices.ContainsFunc(v, func(f field) bool { return !isZero(f.value) })
+	}
+	return len(encodeValue(nil, v)) == 0
 }
 
 // decode reads a record into the fields, copying everything.

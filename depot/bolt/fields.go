@@ -25,8 +25,10 @@ const tagSequence = 200
 const tagChanged = 201
 
 func withSequence(fields []field, sequence *uint64) []field {
-	return append(fields, field{tagSequence, "sequence", sequence})
+	return append(fields, sequenceField(sequence))
 }
+
+func sequenceField(sequence *uint64) field { return field{tagSequence, "sequence", sequence} }
 
 func withSteps(fields []field, made, changed *uint64) []field {
 	return append(withSequence(fields, made), field{tagChanged, "changed", changed})

@@ -25,6 +25,11 @@ func TestFieldLists(t *testing.T) {
 		"use":           useFields(new(use)),
 		"CRL number":    crlNumberFields(new(crlNumber)),
 		"device list":   deviceListFields(new(deviceList)),
+		"challenge":     challengeFields(new(depot.Challenge)),
+		"withdrawal":    withdrawalFields(new(withdrawal)),
+		"held back":     heldBackFields(new(heldBack)),
+		"delivery":      deliveryFields(new(delivery)),
+		"Intune":        intuneFields(new(depot.IntuneSettings)),
 		"listed device": listedDeviceFields(new(depot.ListedDevice)),
 	} {
 		names, last := map[string]bool{}, uint64(0)

@@ -16,19 +16,26 @@ import (
 // hashes in hex, times in RFC 3339, durations as Go writes them, other bytes
 // in base64. Zero values are left out. A string that is not UTF-8, which JSON
 // cannot hold, becomes {"base64":"…"}, so that nothing is lost.
-func appendJSON(b []byte, fields []field) []byte {
+func appendJSON(b []byte, fields []field, more ...field) []byte {
 	b = append(b, '{')
 	for _, f := range fields {
-		if f.zero() {
-			continue
-		}
-		if b[len(b)-1] != '{' {
-			b = append(b, ',')
-		}
-		b = append(append(append(b, '"'), f.name...), `":`...)
-		b = appendJSONValue(b, f.value)
+		b = appendJSONField(b, f)
+	}
+	for _, f := range more {
+		b = appendJSONField(b, f)
 	}
 	return append(b, '}')
+}
+
+func appendJSONField(b []byte, f field) []byte {
+	if isZero(f.value) {
+		return b
+	}
+	if b[len(b)-1] != '{' {
+		b = append(b, ',')
+	}
+	b = append(append(append(b, '"'), f.name...), `":`...)
+	return appendJSONValue(b, f.value)
 }
 
 func appendJSONValue(b []byte, v any) []byte {
@@ -73,6 +80,9 @@ func appendJSONList[T any](b []byte, list []T, appendOne func([]byte, T) []byte)
 }
 
 func appendJSONString(b []byte, s string) []byte {
+	if isPlain(s) {
+		return append(append(append(b, '"'), s...), '"')
+	}
 	if !utf8.ValidString(s) {
 		b = base64.StdEncoding.AppendEncode(append(b, `{"base64":"`...), []byte(s))
 		return append(b, `"}`...)
@@ -82,6 +92,16 @@ func appendJSONString(b []byte, s string) []byte {
 		return append(b, "null"...)
 	}
 	return append(b, quoted...)
+}
+
+// isPlain says whether a string is its own JSON, as nearly all are.
+func isPlain(s string) bool {
+	for _, c := range []byte(s) {
+		if c < ' ' || c > '~' || c == '"' || c == '\\' || c == '<' || c == '>' || c == '&' { // json.Marshal escapes the last three
+			return false
+		}
+	}
+	return true
 }
 
 // decodeJSON reads an object that appendJSON wrote.

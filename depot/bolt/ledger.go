@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"os"
 )
 
@@ -55,7 +56,7 @@ func (l *ledger) append(records []byte) error {
 
 // lineAt reads the record at an offset.
 func (l *ledger) lineAt(offset int64) ([]byte, error) {
-	return readLine(bufio.NewReader(io.NewSectionReader(l.file, offset, ledgerHeader+maxPayload+1)))
+	return readLine(bufio.NewReader(io.NewSectionReader(l.file, offset, math.MaxInt64-offset)))
 }
 
 // bytesBetween reads [from, to).

@@ -131,6 +131,9 @@ func TestVerifyLedger(t *testing.T) {
 		verify("without its end", with(func(l [][]byte) [][]byte { l[n] = bytes.TrimSuffix(l[n], []byte("\n")); return l }), n+1)
 		verify("torn", append(join(records[:n]), records[n][:len(records[n])/3]...), n+1)
 		verify("torn in the header", append(join(records[:n]), records[n][:40]...), n+1)
+		for _, zeros := range []int{1, 82, 83, 84, 5000} {
+			verify("zeros", append(join(records[:n]), make([]byte, zeros)...), n+1)
+		}
 		if n+1 < len(records) {
 			verify("removed", with(func(l [][]byte) [][]byte { return append(l[:n:n], l[n+1:]...) }), n+1)
 			verify("swapped", with(func(l [][]byte) [][]byte { l[n], l[n+1] = l[n+1], l[n]; return l }), n+1)

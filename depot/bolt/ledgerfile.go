@@ -79,9 +79,15 @@ var errReading = errors.New("cannot be read")
 // errTorn: the file ends before the record does.
 var errTorn = errors.New("record is torn: the file ends before it does")
 
+// errZeros: the file is longer than what was written to it, as a power cut
+// leaves one whose size reached the disk before its bytes. That is a torn record
+// of which nothing is there.
+var errZeros = fmt.Errorf("only zeros follow: %w", errTorn)
+
 // readLine reads one line and checks its form and its checksum, not its hash.
 // It returns io.EOF at the end, and errTorn with what there is of a last
-// record that was not written whole.
+// record that was not written whole, or of which there are but zeros to the end
+// of r.
 func readLine(r *bufio.Reader) ([]byte, error) {
 	line := make([]byte, ledgerHeader, 4096)
 	n, err := io.ReadFull(r, line)
@@ -94,6 +100,9 @@ func readLine(r *bufio.Reader) ([]byte, error) {
 		return line[:n], errTorn
 	case err != nil:
 		return line[:n], errors.New("record is shorter than its header")
+	}
+	if isZeros(line) {
+		return line, onlyZeros(r)
 	}
 	length, err := strconv.ParseUint(string(line[:8]), 16, 32)
 	sum, err2 := strconv.ParseUint(string(line[9:17]), 16, 32)
@@ -116,6 +125,24 @@ func readLine(r *bufio.Reader) ([]byte, error) {
 	}
 	return line, nil
 }
+
+// onlyZeros is errZeros when nothing but zeros is left.
+func onlyZeros(r *bufio.Reader) error {
+	block := make([]byte, 4096)
+	for {
+		n, err := r.Read(block)
+		switch {
+		case !isZeros(block[:n]):
+			return errors.New("zeros, and after them something else")
+		case err == io.EOF:
+			return errZeros
+		case err != nil:
+			return fmt.Errorf("%w: %w", errReading, err)
+		}
+	}
+}
+
+func isZeros(b []byte) bool { return len(bytes.Trim(b, "\x00")) == 0 }
 
 // An Entry is one record of a ledger.
 type Entry struct {

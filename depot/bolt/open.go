@@ -32,8 +32,8 @@ const (
 // left is refused with one sentence that says what, where and the way out.
 //
 // It looks through the whole database and the whole ledger when the store was
-// not closed in order (the pid file is still there) or they are at most 64 MiB
-// each, some twenty thousand certificates. A bigger store that was closed in
+// not closed in order (the pid file is still there) or they are at most 8 MiB
+// each, some two thousand certificates. A bigger store that was closed in
 // order opens at once, since reading gigabytes at every start would serve
 // nobody; Check looks through its records when asked.
 func Open(dir string, o Options) (*Depot, error) {

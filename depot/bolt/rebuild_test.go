@@ -84,13 +84,13 @@ func lived(t testing.TB, n int) string {
 
 // What afterlife adds.
 const (
-	afterlifeRecords      = 27
-	afterlifeCertificates = 6
+	afterlifeRecords      = 27 + 15
+	afterlifeCertificates = 6 + 5
 )
 
 // afterlife lets things happen that come after an issuance, or before one:
 // requests in every state, renewals, revocations, uses, CRL numbers, device
-// lists.
+// lists, challenges, deliveries.
 func afterlife(t testing.TB, d *bolt.Depot) {
 	t.Helper()
 	ctx, first := t.Context(), 900_000
@@ -156,6 +156,46 @@ func afterlife(t testing.TB, d *bolt.Depot) {
 		must(t, d.SetDeviceList(ctx, l))
 	}
 	must(t, d.RemoveDeviceList(ctx, "rac1", "operator", depottest.Epoch))
+	challenges(t, d)
+	deliveries(t, d)
+}
+
+// challenges gives out challenges that end in every state, or are forgotten.
+func challenges(t testing.TB, d *bolt.Depot) {
+	t.Helper()
+	ctx := t.Context()
+	for n := range 5 {
+		c := depottest.Challenge(n)
+		c.ID = fmt.Sprintf("ch_given_%d", n)
+		must(t, d.AddChallenge(ctx, c, 100))
+	}
+	spends := depottest.Issuance(900_100)
+	spends.Challenge.ID = "ch_given_1"
+	_, err := d.Commit(ctx, spends)
+	must(t, err)
+	must(t, d.WithdrawChallenge(ctx, "ch_given_2", "operator", depottest.Epoch.Add(time.Minute)))
+}
+
+// deliveries holds certificates back: one stays so, one is delivered, two that
+// renew others are void, one of them revoked before.
+func deliveries(t testing.TB, d *bolt.Depot) {
+	t.Helper()
+	ctx := t.Context()
+	at := func(n int) string { return depottest.Issuance(900_000 + n).Identity.CertificateSerial }
+	for n, supersedes := range []string{"", "", at(3), at(4)} {
+		i := depottest.HeldBack(900_110 + n)
+		i.Identity.IssuerSHA256, i.Supersedes = anIssuer, supersedes
+		_, err := d.Commit(ctx, i)
+		must(t, err)
+	}
+	_, err := d.Deliver(ctx, at(111), depottest.Epoch.Add(time.Minute))
+	must(t, err)
+	_, err = d.Void(ctx, at(112), "the cloud said no", depottest.Epoch.Add(time.Minute))
+	must(t, err)
+	_, err = d.Revoke(ctx, depot.Revocation{CertificateSerial: at(113), Reason: depot.ReasonKeyCompromise, At: depottest.Epoch, By: "operator"})
+	must(t, err)
+	_, err = d.Void(ctx, at(113), "", depottest.Epoch.Add(time.Hour))
+	must(t, err)
 }
 
 var anIssuer = [32]byte{1, 2, 3}
@@ -196,7 +236,8 @@ func must(t testing.TB, err error) {
 }
 
 // dump returns everything in a closed database but what only concerns its own
-// files: which records were still owed to the ledger, and how it was closed.
+// files (which records were still owed to the ledger, and how it was closed)
+// and the CSRs, which the ledger does not have.
 func dump(t testing.TB, dir string) map[string]string {
 	t.Helper()
 	db, err := bbolt.Open(filepath.Join(dir, "store.db"), 0o600, &bbolt.Options{ReadOnly: true})
@@ -206,7 +247,7 @@ func dump(t testing.TB, dir string) map[string]string {
 	must(t, db.View(func(tx *bbolt.Tx) error {
 		return tx.ForEach(func(bucket []byte, b *bbolt.Bucket) error {
 			return b.ForEach(func(k, v []byte) error {
-				if string(bucket) != "pending" && string(k) != "clean" {
+				if string(bucket) != "pending" && string(bucket) != "held_back_csrs" && string(k) != "clean" {
 					all[fmt.Sprintf("%s %q", bucket, k)] = string(v)
 				}
 				return nil
@@ -248,6 +289,8 @@ type story struct {
 	Revoked        []depot.RevokedCertificate // of anIssuer
 	Unused         []string                   // certificate serials
 	CRLNumber      uint64                     // of anIssuer
+	Challenges     []depot.Challenge
+	HeldBack       []string // certificate serials
 }
 
 func tell(t testing.TB, d depot.Depot) story {
@@ -325,6 +368,14 @@ func tellSteps(t testing.TB, d depot.Depot, s *story) {
 	}
 	s.CRLNumber, err = d.LastCRLNumber(ctx, anIssuer)
 	must(t, err)
+	given, err := d.Challenges(ctx, depot.ChallengeQuery{})
+	must(t, err)
+	s.Challenges = given.Items
+	held, err := d.Undelivered(ctx)
+	must(t, err)
+	for _, u := range held {
+		s.HeldBack = append(s.HeldBack, u.Identity.CertificateSerial)
+	}
 }
 
 // told opens a store, lets it tell everything and be looked through, and

@@ -63,9 +63,17 @@ func TestLedgerHoldsSteps(t *testing.T) {
 			must(t, err)
 			d, err := e.Decision()
 			must(t, err)
+			if i.HoldBack || len(i.CSR) > 0 {
+				t.Errorf("issuance %s has a CSR", i.Identity.CertificateSerial)
+			}
 			if came := d.RequestID != ""; came != (i.Identity.RequestID != "") || came && i.Supersedes == "" {
 				t.Errorf("issuance %s: decision %q, request %q, supersedes %q", i.Identity.CertificateSerial, d.RequestID, i.Identity.RequestID, i.Supersedes)
 			}
+		case depot.EventChallengeIssued:
+			got, err := e.Challenge()
+			want := depottest.Challenge(types[e.Type] - 1)
+			want.ID = fmt.Sprintf("ch_given_%d", types[e.Type]-1)
+			equal(t, err, got, want)
 		case depot.EventCertificateRevoked, depot.EventCertificateReleased:
 			r, err := e.Revocation()
 			must(t, err)
@@ -75,9 +83,10 @@ func TestLedgerHoldsSteps(t *testing.T) {
 	})
 	must(t, err)
 	equal(t, nil, types, map[string]int{"store": 1, "authority": 2, "configuration.added": 4, "configuration.changed": 3,
-		"configuration.secret_reset": 3, "configuration.removed": 1, "certificate.issued": 6, "request.pending": 4, "request.denied": 1,
-		"request.approved": 1, "certificate.revoked": 4, "certificate.released": 2, "certificate.used": 2, "crl.number": 3,
-		"configuration.devices_listed": 3, "configuration.devices_unlisted": 1})
+		"configuration.secret_reset": 3, "configuration.removed": 1, "certificate.issued": 11, "request.pending": 4, "request.denied": 1,
+		"request.approved": 1, "certificate.revoked": 5, "certificate.released": 2, "certificate.used": 2, "crl.number": 3,
+		"configuration.devices_listed": 3, "configuration.devices_unlisted": 1,
+		"challenge.issued": 5, "challenge.withdrawn": 1, "certificate.delivered": 1, "certificate.void": 2})
 	equal(t, nil, revocations[0], depot.Revocation{CertificateSerial: depottest.Issuance(900_001).Identity.CertificateSerial,
 		Reason: depot.ReasonSuperseded, At: depottest.Epoch, By: "operator", Note: "not \xff UTF-8"})
 }
@@ -136,6 +145,14 @@ func TestStepsUnseen(t *testing.T) {
 	_, err := d.Revoke(ctx, held)
 	must(t, err)
 	must(t, d.SetDeviceList(ctx, depot.DeviceList{ConfigurationID: "rac0"}))
+	given, old, spends := depottest.Challenge(1), depottest.Challenge(2), depottest.Issuance(8)
+	old.ID, spends.Challenge.ID = "ch_old", "ch_old"
+	must(t, d.AddChallenge(ctx, old, 1))
+	commit(t, d, 5, 6)
+	waits, renewed := depottest.HeldBack(6), depottest.Issuance(5).Identity.CertificateSerial
+	waits.Supersedes = renewed
+	late, err := d.Commit(ctx, waits)
+	must(t, err)
 	for name, test := range map[string]struct{ do, see func() error }{
 		"a request": {
 			func() error { return d.AddRequest(ctx, r, 0, "") },
@@ -168,6 +185,45 @@ func TestStepsUnseen(t *testing.T) {
 		"a CRL number": {
 			func() error { _, err := d.TakeCRLNumber(ctx, issuer, 0); return err },
 			func() error { _, err := d.LastCRLNumber(ctx, issuer); return err },
+		},
+		"a challenge": {
+			func() error { return d.AddChallenge(ctx, given, 9) },
+			func() error { _, err := d.Challenge(ctx, given.ID); return err },
+		},
+		"a challenge by its hash": {
+			func() error { return d.AddChallenge(ctx, given, 9) },
+			func() error { _, err := d.ChallengeBySHA256(ctx, given.SHA256); return err },
+		},
+		"a challenge in the list": {
+			func() error { return d.AddChallenge(ctx, given, 9) },
+			func() error { _, err := d.Challenges(ctx, depot.ChallengeQuery{}); return err },
+		},
+		"a spent challenge": {
+			func() error { _, err := d.Commit(ctx, spends); return err },
+			func() error { _, err := d.Challenge(ctx, "ch_old"); return err },
+		},
+		"a withdrawn challenge": {
+			func() error { return d.WithdrawChallenge(ctx, "ch_old", "", depottest.Epoch) },
+			func() error {
+				_, err := d.Challenges(ctx, depot.ChallengeQuery{OutstandingAt: depottest.Epoch})
+				return err
+			},
+		},
+		"what is held back": {
+			func() error { _, err := d.Commit(ctx, depottest.HeldBack(9)); return err },
+			func() error { _, err := d.Undelivered(ctx); return err },
+		},
+		"what is delivered": {
+			func() error { _, err := d.Deliver(ctx, late.CertificateSerial, depottest.Epoch); return err },
+			func() error { _, err := d.Undelivered(ctx); return err },
+		},
+		"a certificate that is void": {
+			func() error { _, err := d.Void(ctx, late.CertificateSerial, "", depottest.Epoch); return err },
+			func() error { _, err := d.Identity(ctx, late.CertificateSerial); return err },
+		},
+		"a certificate whose renewal is void": {
+			func() error { _, err := d.Void(ctx, late.CertificateSerial, "", depottest.Epoch); return err },
+			func() error { _, err := d.Identity(ctx, renewed); return err },
 		},
 		"a device list that is gone": {
 			func() error { return d.RemoveDeviceList(ctx, "rac0", "", depottest.Epoch) },
@@ -204,7 +260,9 @@ func TestCheckFindsSteps(t *testing.T) {
 		k, v := b.Cursor().First()
 		return b, bytes.Clone(k), bytes.Clone(v)
 	}
-	for _, bucket := range []string{"requests", "requests_by_id", "requests_by_transaction", "requests_by_message", "revoked", "unused", "crl_numbers", "device_lists"} {
+	for _, bucket := range []string{"requests", "requests_by_id", "requests_by_transaction", "requests_by_message", "revoked", "unused", "crl_numbers", "device_lists",
+		"challenges", "challenges_given", "challenges_by_id", "challenges_by_sha256", "challenges_outstanding", "challenges_unspent",
+		"held_back", "held_back_csrs"} {
 		for name, damage := range map[string]func(*bbolt.Bucket, []byte, []byte) error{
 			"removed": func(b *bbolt.Bucket, k, _ []byte) error { return b.Delete(k) },
 			"misplaced": func(b *bbolt.Bucket, k, v []byte) error {
@@ -212,6 +270,12 @@ func TestCheckFindsSteps(t *testing.T) {
 				other[len(other)-1] ^= 1
 				return errors.Join(b.Delete(k), b.Put(other, v))
 			},
+			"copied": func(b *bbolt.Bucket, k, v []byte) error {
+				other := bytes.Clone(k)
+				other[len(other)-1] ^= 1
+				return b.Put(other, v)
+			},
+			"beside": func(b *bbolt.Bucket, k, v []byte) error { return b.Put(append(k, 'x'), v) },
 			"changed": func(b *bbolt.Bucket, k, v []byte) error {
 				if len(v) == 0 {
 					return b.Put(k, []byte("x"))
@@ -220,6 +284,9 @@ func TestCheckFindsSteps(t *testing.T) {
 				return b.Put(k, v)
 			},
 		} {
+			if bucket == "held_back_csrs" && name == "removed" {
+				continue // as after a rebuild
+			}
 			t.Run(bucket+" "+name, func(t *testing.T) {
 				dir := image(t, dir)
 				inDatabase(t, dir, func(tx *bbolt.Tx) error { return damage(first(tx, bucket)) })
@@ -250,6 +317,10 @@ func TestVerifyNamesEditedSteps(t *testing.T) {
 		"crl.number":                     {`"number":1700000001`, `"number":1700000002`},
 		"configuration.devices_listed":   {`"changed_by":"text 40`, `"changed_by":"tEXt 40`},
 		"configuration.devices_unlisted": {`"changed_by":"operator"`, `"changed_by":"somebody"`},
+		"challenge.issued":               {`"created_by":"text `, `"created_by":"tEXt `},
+		"challenge.withdrawn":            {`"by":"operator"`, `"by":"somebody"`},
+		"certificate.delivered":          {`"certificate_serial":"0a0dbc0f"`, `"certificate_serial":"0a0dbc10"`},
+		"certificate.void":               {`"at":"2026-03-29T01:00:59`, `"at":"2026-03-29T01:00:58`},
 	}
 	for _, kind := range slices.Sorted(maps.Keys(edits)) {
 		t.Run(kind, func(t *testing.T) {
@@ -272,6 +343,60 @@ func TestVerifyNamesEditedSteps(t *testing.T) {
 			must(t, err)
 			if report.Break == nil || report.Break.Record != uint64(edited) {
 				t.Errorf("record %d was edited: %+v", edited, report.Break)
+			}
+		})
+	}
+}
+
+// A ledger that was forged tells what no store would have taken; nothing is
+// made of it.
+func TestRebuildRefusesSteps(t *testing.T) {
+	dir := afterwards(t)
+	whole := read(t, dir, "ledger")
+	for _, test := range []struct{ kind, before, after, want string }{
+		{"crl.number", `"number":1700000001`, `"number":1700000000`, "CRL number 1700000000 after 1700000000"},
+		{"request.pending", `"id":"rq_900011"`, `"id":"rq_900010"`, "already exists"},
+		{"request.pending", `"state":"pending"`, `"state":"denied"`, "not valid"},
+		{"request.denied", `"request_id":"rq_900010"`, `"request_id":"rq_900017"`, "not found"},
+		{"request.denied", `"at":"2026-03-`, `"at":"2026-05-`, "decided"},
+		{"request.approved", `"request_id":"rq_900012"`, `"request_id":"rq_900010"`, "is denied"},
+		{"certificate.issued", `"supersedes":"0a0dbba0"`, `"supersedes":"0a0dbbaf"`, "not found"},
+		{"certificate.issued", `"supersedes":"0a0dbba1"`, `"supersedes":"0a0dbba0"`, "asks for"},
+		{"certificate.issued", `"request_id":"rq_900012","state"`, `"request_id":"rq_900010","state"`, "decided"},
+		{"certificate.revoked", `"reason":"superseded"`, `"reason":"removeFromCRL"`, "not on hold"},
+		{"certificate.revoked", `"reason":"superseded"`, `"reason":"boredom"`, "boredom"},
+		{"certificate.released", `"reason":"removeFromCRL"`, `"reason":"certificateHold"`, "revoked already"},
+		{"certificate.used", `"certificate_serial":"0a0dbba3"`, `"certificate_serial":"0a0dbbaf"`, "not found"},
+		{"configuration.devices_listed", `"configuration_id":"rac0"`, `"configuration_id":"rac9"`, "not found"},
+		{"challenge.issued", `"configuration_id":"rac1"`, `"configuration_id":"rac9"`, "not found"},
+		{"challenge.issued", `"id":"ch_given_0"`, `"id":"ch_request"`, "already exists"},
+		{"challenge.issued", `"id":"ch_given_0"`, `"id":"ch_given_0","spent_at":"2026-04-05T00:00:00Z"`, "not valid"},
+		{"challenge.withdrawn", `"challenge_id":"ch_given_2"`, `"challenge_id":"ch_given_1"`, "spent"},
+		{"challenge.withdrawn", `"challenge_id":"ch_given_2"`, `"challenge_id":"ch_given_9"`, "not found"},
+		{"certificate.issued", `"challenge":"ch_given_1"`, `"challenge":"ch_request"`, "spent"},
+		{"certificate.delivered", `"certificate_serial":"0a0dbc0f"`, `"certificate_serial":"0a0dbba0"`, "decided"},
+		{"certificate.void", `"certificate_serial":"0a0dbc10"`, `"certificate_serial":"0a0dbc0f"`, "decided"},
+		{"certificate.void", `"certificate_serial":"0a0dbc10"`, `"certificate_serial":"0a0dbcff"`, "not found"},
+	} {
+		t.Run(test.kind+" "+test.after, func(t *testing.T) {
+			edited := 0
+			forged := forge(whole, func(n int, payload []byte) []byte {
+				at := bytes.LastIndex(payload, []byte(test.before))
+				if edited > 0 || at < 0 || !bytes.Contains(payload, []byte(`"type":"`+test.kind+`"`)) {
+					return payload
+				}
+				edited = n
+				return slices.Concat(payload[:at], []byte(test.after), payload[at+len(test.before):])
+			})
+			if edited == 0 {
+				t.Fatal("nothing was edited")
+			}
+			dir := filepath.Join(t.TempDir(), "store")
+			must(t, os.Mkdir(dir, 0o700))
+			write(t, forged, dir, "ledger")
+			_, err := bolt.Rebuild(t.Context(), dir, bolt.RebuildOptions{})
+			if err == nil || !strings.Contains(err.Error(), fmt.Sprintf("record %d ", edited)) || !strings.Contains(err.Error(), test.want) {
+				t.Errorf("record %d was edited: %v, want %q", edited, err, test.want)
 			}
 		})
 	}
@@ -316,7 +441,8 @@ func TestDeviceListTooBig(t *testing.T) {
 func downgraded(t *testing.T, dir string) {
 	t.Helper()
 	inDatabase(t, dir, func(tx *bbolt.Tx) error {
-		for _, name := range []string{"requests", "requests_by_id", "requests_by_transaction", "requests_by_message", "revoked", "unused", "crl_numbers", "device_lists"} {
+		for _, name := range []string{"requests", "requests_by_id", "requests_by_transaction", "requests_by_message", "revoked", "unused", "crl_numbers", "device_lists",
+			"challenges_given", "challenges_by_id", "challenges_by_sha256", "challenges_outstanding", "challenges_unspent", "held_back", "held_back_csrs"} {
 			if err := tx.DeleteBucket([]byte(name)); err != nil {
 				return err
 			}

@@ -140,7 +140,8 @@ func finish(steps []*step, refusals []error, err error) {
 // A batch is a database transaction in the making.
 type batch struct {
 	tx      *bbolt.Tx
-	head    head // end of the ledger with what the batch has recorded so far
+	head    head   // end of the ledger with what the batch has recorded so far
+	lines   []byte // what it has recorded so far
 	dirty   bool
 	touched bool // since the step in hand began
 }
@@ -176,7 +177,11 @@ func (d *Depot) commit(steps []*step, refusals []error) (broke int, err error) {
 		return broke, err
 	}
 	d.behind = true // from here on, whatever Commit says
-	return broke, d.unavailable(tx.Commit())
+	if err := d.unavailable(tx.Commit()); err != nil {
+		return broke, err
+	}
+	d.fresh = b
+	return broke, nil
 }
 
 func (d *Depot) begin() (tx *bbolt.Tx, err error) {
@@ -226,18 +231,7 @@ func (d *Depot) flush() error {
 	if !d.behind {
 		return nil
 	}
-	var records []byte
-	var end head
-	err := d.view(func(tx *bbolt.Tx) (err error) {
-		if end, err = readHead(tx); err != nil {
-			return err
-		}
-		c := tx.Bucket([]byte(bucketPending)).Cursor()
-		for k, v := c.Seek(number(d.synced.Load() + 1)); k != nil; k, v = c.Next() {
-			records = append(records, v...)
-		}
-		return nil
-	})
+	records, end, err := d.lacking()
 	if err != nil {
 		return err
 	}
@@ -252,6 +246,28 @@ func (d *Depot) flush() error {
 	d.synced.Store(end.number)
 	d.behind = false
 	return nil
+}
+
+// lacking returns what the database has and the ledger lacks, and where the
+// ledger then ends. After a commit that went well nothing else can be in the
+// database; after one of which that is not known, and after a ledger that could
+// not be written, the database is asked.
+func (d *Depot) lacking() (records []byte, end head, err error) {
+	if b := d.fresh; b != nil {
+		d.fresh = nil
+		return b.lines, b.head, nil
+	}
+	err = d.view(func(tx *bbolt.Tx) (err error) {
+		if end, err = readHead(tx); err != nil {
+			return err
+		}
+		c := tx.Bucket([]byte(bucketPending)).Cursor()
+		for k, v := c.Seek(number(d.synced.Load() + 1)); k != nil; k, v = c.Next() {
+			records = append(records, v...)
+		}
+		return nil
+	})
+	return records, end, err
 }
 
 // leave forgets the ledger records that were kept for a death, if there was
@@ -307,6 +323,11 @@ func (b *batch) record(payload []byte) error {
 		return err
 	}
 	b.head = after
+	if b.lines == nil {
+		b.lines = line // bbolt reads it until the commit, nobody writes
+	} else {
+		b.lines = append(b.lines, line...)
+	}
 	return nil
 }
 

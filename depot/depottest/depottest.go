@@ -33,7 +33,7 @@ func Run(t *testing.T, open Open) {
 	time.Local = time.FixedZone("west", -(9*60+30)*60)
 	t.Cleanup(func() { time.Local = local })
 
-	for _, test := range slices.Concat(issuing(), deciding()) {
+	for _, test := range slices.Concat(issuing(), deciding(), challenging()) {
 		t.Run(test.name, func(t *testing.T) {
 			s := &suite{T: t, ctx: t.Context()}
 			s.d, s.reopen = open(t)
@@ -119,6 +119,28 @@ func deciding() []promise {
 		{"LaterSteps", (*suite).laterSteps},
 		{"DeviceLists", (*suite).deviceLists},
 		{"DeviceListRefused", (*suite).deviceListRefused},
+	}
+}
+
+// challenging are the promises about one-time challenges and deliveries.
+func challenging() []promise {
+	return []promise{
+		{"ChallengeFind", (*suite).challengeFind},
+		{"ChallengeRefused", (*suite).challengeRefused},
+		{"ChallengeCap", (*suite).challengeCap},
+		{"ChallengeSpend", (*suite).challengeSpend},
+		{"ChallengeWithdraw", (*suite).challengeWithdraw},
+		{"ChallengeForget", (*suite).challengeForget},
+		{"ChallengeList", (*suite).challengeList},
+		{"ChallengeUseRace", (*suite).challengeUseRace},
+		{"ChallengeAddRace", (*suite).challengeAddRace},
+		{"HoldBack", (*suite).holdBack},
+		{"HoldBackRefused", (*suite).holdBackRefused},
+		{"Deliver", (*suite).deliver},
+		{"Void", (*suite).void},
+		{"VoidRevoked", (*suite).voidRevoked},
+		{"VoidRenewal", (*suite).voidRenewal},
+		{"DeliveryRace", (*suite).deliveryRace},
 	}
 }
 

@@ -26,7 +26,9 @@ func (s *suite) agreesWithModel() {
 			"devices":       m.devices,
 			"configuration": m.configure,
 			"request":       m.ask,
+			"request again": m.ask,
 			"decide":        m.decideOne,
+			"decide again":  m.decideOne,
 			"requests":      m.listRequests,
 			"revoke":        m.revokeOne,
 			"use":           m.useOne,
@@ -34,6 +36,11 @@ func (s *suite) agreesWithModel() {
 			"unused":        m.listUnused,
 			"CRL number":    m.number,
 			"device list":   m.listDevices,
+			"challenge":     m.give,
+			"withdraw":      m.withdraw,
+			"challenges":    m.listChallenges,
+			"forget":        m.forget,
+			"delivery":      m.endDelivery,
 			"":              func(*rapid.T) {},
 		})
 	})
@@ -56,7 +63,7 @@ func small(t *rapid.T, what string, n int) int { return rapid.IntRange(0, n-1).D
 // sameError asserts that both refused, and with the same error.
 func (m *machine) sameError(t *rapid.T, what string, got, want error) bool {
 	for _, e := range []error{depot.ErrExists, depot.ErrNotFound, depot.ErrTransactionConflict, depot.ErrChallengeSpent,
-		depot.ErrInvalid, depot.ErrDecided, depot.ErrRevoked} {
+		depot.ErrInvalid, depot.ErrDecided, depot.ErrRevoked, depot.ErrTooMany} {
 		if errors.Is(got, e) != errors.Is(want, e) {
 			t.Fatalf("%s: error %v, the model has %v", what, got, want)
 		}
@@ -69,7 +76,7 @@ func (m *machine) sameError(t *rapid.T, what string, got, want error) bool {
 
 func (m *machine) same(t *rapid.T, what string, got, want any) {
 	if diff := cmp.Diff(want, got, cmpopts.EquateEmpty(), sameTime(), cmpopts.IgnoreFields(depot.Transaction{}, "Sequence"),
-		cmpopts.IgnoreFields(depot.Request{}, "Sequence")); diff != "" {
+		cmpopts.IgnoreFields(depot.Request{}, "Sequence"), cmpopts.IgnoreFields(depot.Challenge{}, "Sequence")); diff != "" {
 		t.Fatalf("%s (-model +depot):\n%s", what, diff)
 	}
 }
@@ -94,6 +101,7 @@ func (m *machine) commit(t *rapid.T) {
 	if m.serial > 1 && small(t, "repeat message", 8) == 0 {
 		i.Transaction.MessageSHA256 = hashOf("message", n-1)
 	}
+	m.holdBack(t, &i)
 	key := i.Transaction.ConfigurationID + i.Transaction.ID
 	seen := m.after[key]
 	if small(t, "forget what was seen", 6) == 0 {

@@ -86,6 +86,8 @@ func (m *machine) decideOne(t *rapid.T) {
 		}
 		d, theirs = Approval(r, n), Approval(r, n)
 		d.Issuance.Identity.IssuerSHA256, theirs.Issuance.Identity.IssuerSHA256 = m.issuer(0), m.issuer(0)
+		m.holdBack(t, d.Issuance)
+		theirs.Issuance.HoldBack, theirs.Issuance.CSR = d.Issuance.HoldBack, d.Issuance.CSR
 		d.Issuance.After, theirs.Issuance.After = seen[0], seen[1]
 	}
 	d.At = Epoch.Add(time.Duration(small(t, "at", 4)) * time.Hour)

@@ -39,24 +39,30 @@ var arrows = map[string][]string{
 	"enroll":        {"ca", "challenge", "clock", "configuration", "depot", "device", "devicelist", "refusal", "scep"},
 	"server":        {"ca", "challenge", "clock", "configuration", "depot", "device", "devicelist", "enroll", "ocsp", "refusal", "revocation", "scep"},
 
+	// What explains the wire to people.
+	"explain": {"device", "scep"},
+
 	// What puts servers to the test, ours or another.
-	"load": {"scep/client"},
+	"load":        {"scep/client"},
+	"conformance": {"scep/client", "scep/client/craft"},
 
 	// The program.
-	"cmd/understudy":                  {anything},
-	"cmd/understudy/internal/api":     {},
-	"cmd/understudy/internal/datadir": {"cmd/understudy/internal/api"},
-	"cmd/understudy/internal/output":  {},
-	"cmd/understudy/internal/selftls": {"cmd/understudy/internal/datadir"},
-	"cmd/understudy/internal/setting": {},
-	"cmd/understudy/internal/subject": {},
-	"cmd/understudy/internal/upkeep":  {"backup", "ca", "clock", "cmd/understudy/internal/datadir", "depot", "depot/bolt"},
+	"cmd/understudy":                   {anything},
+	"cmd/understudy/internal/api":      {},
+	"cmd/understudy/internal/datadir":  {"cmd/understudy/internal/api"},
+	"cmd/understudy/internal/operator": {"cmd/understudy/internal/api", "conformance", "scep/client"},
+	"cmd/understudy/internal/output":   {},
+	"cmd/understudy/internal/selftls":  {"cmd/understudy/internal/datadir"},
+	"cmd/understudy/internal/setting":  {},
+	"cmd/understudy/internal/subject":  {},
+	"cmd/understudy/internal/upkeep":   {"backup", "ca", "clock", "cmd/understudy/internal/datadir", "depot", "depot/bolt"},
 
 	// What only tests use.
 	"internal/arch":          {},
 	"test/bench":             {},
 	"test/clients":           {"test/internal/program", "test/internal/shown"},
 	"test/compare":           {"depot", "depot/bolt"},
+	"test/conformance":       {"test/internal/program"},
 	"test/readme":            {"test/internal/program", "test/internal/shown"},
 	"test/internal/program":  {},
 	"test/internal/powercut": {},
@@ -75,7 +81,7 @@ var homes = map[string][]string{
 	"go.mozilla.org/pkcs7":       {"scep/client"},
 
 	// DER and text.
-	"golang.org/x/crypto/cryptobyte": {"ca", "challenge/intune/fake", "device", "ocsp", "scep", "scep/client", "scep/client/craft", "scep/internal/cms"},
+	"golang.org/x/crypto/cryptobyte": {"ca", "challenge/intune/fake", "conformance", "device", "ocsp", "scep", "scep/client", "scep/client/craft", "scep/internal/cms"},
 	"golang.org/x/text":              {"device"},
 
 	// Tokens of Microsoft's.
@@ -112,8 +118,8 @@ var homes = map[string][]string{
 // secluded are packages of the standard library that few may import, so that
 // scep knows no HTTP and nobody decides anything by the shell.
 var secluded = map[string][]string{
-	"net/http": {"challenge/intune", "challenge/intune/fake", "cmd/understudy", "cmd/understudy/internal/api", "load", "scep/client", "server", "test/internal/program"},
-	"os/exec":  {"test/compare", "test/internal/powercut", "test/internal/program"},
+	"net/http": {"challenge/intune", "challenge/intune/fake", "cmd/understudy", "cmd/understudy/internal/api", "cmd/understudy/internal/operator", "conformance", "load", "scep/client", "server", "test/compare", "test/internal/program"},
+	"os/exec":  {"cmd/understudy/internal/operator", "test/compare", "test/internal/powercut", "test/internal/program"},
 	"unsafe":   {},
 }
 

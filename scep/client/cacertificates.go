@@ -12,8 +12,6 @@ import (
 	"slices"
 	"strings"
 	"time"
-
-	"go.mozilla.org/pkcs7"
 )
 
 // CACertificates are the certificates that a server answered to GetCACert.
@@ -66,26 +64,13 @@ func parseCACertificates(a *answer) (*CACertificates, error) {
 	return nil, broken("RFC 8894 §4.2.1", "Content-Type is %q, not exactly %q or %q", a.contentType, typeCACert, typeCARA)
 }
 
-// certsOnly reads a SignedData without content and signers (RFC 8894 §3.4).
+// certsOnly reads a bundle that must hold a certificate.
 func certsOnly(data []byte) ([]*x509.Certificate, error) {
-	data, err := definite(data)
-	if err != nil {
-		return nil, broken("RFC 8894 §3.4", "the bundle is %v", err)
+	certificates, _, err := readBundle(data)
+	if err == nil && len(certificates) == 0 {
+		err = broken("RFC 8894 §3.4", "the bundle holds no certificate")
 	}
-	var bundle *pkcs7.PKCS7
-	err = contained("read bundle", func() (err error) {
-		bundle, err = pkcs7.Parse(data)
-		return err
-	})
-	switch {
-	case err != nil:
-		return nil, broken("RFC 8894 §3.4", "the bundle is not a SignedData with certificates: %v", err)
-	case len(bundle.Signers) != 0 || len(bundle.Content) != 0:
-		return nil, broken("RFC 8894 §3.4", "the bundle has signers or content; it must have certificates only")
-	case len(bundle.Certificates) == 0:
-		return nil, broken("RFC 8894 §3.4", "the bundle holds no certificate")
-	}
-	return bundle.Certificates, nil
+	return certificates, err
 }
 
 // pick chooses as Apple's client does: the first certificate that has both

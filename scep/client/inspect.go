@@ -30,9 +30,10 @@ func hasContent(der []byte) bool {
 	return ok && !encapsulated.Empty()
 }
 
-// inspect returns the cipher of an EnvelopedData in DER and for how many
-// recipients it is made.
-func inspect(der []byte) (cipher asn1.ObjectIdentifier, recipients int, ok bool) {
+// inspect returns the cipher of an EnvelopedData in DER, for how many
+// recipients it is made, and whether one of them is a password.
+func inspect(der []byte) (cipher asn1.ObjectIdentifier, recipients int, byPassword, ok bool) {
+	const pwri = cbasn1.Tag(3 | 0x80 | 0x20) // RFC 5652 §6.2
 	content, ok := contentOf(der, cms.OIDEnvelopedData)
 	var infos, encrypted, algorithm cryptobyte.String
 	ok = ok && content.SkipASN1(cbasn1.INTEGER) && content.SkipOptionalASN1(context0) &&
@@ -44,6 +45,7 @@ func inspect(der []byte) (cipher asn1.ObjectIdentifier, recipients int, ok bool)
 		var tag cbasn1.Tag
 		ok = infos.ReadAnyASN1(&one, &tag)
 		recipients++
+		byPassword = byPassword || tag == pwri
 	}
-	return cipher, recipients, ok
+	return cipher, recipients, byPassword, ok
 }

@@ -54,8 +54,11 @@ type Reply struct {
 	FailInfoText string   // optional, with Failure only
 	// Certificate carries the key that was asked for and chains to the CA;
 	// Bundle is all that the envelope held. With Success only.
+	// A reply to GetCert has the certificate that was asked for, whatever its
+	// key and chain; one to GetCRL has CRL instead.
 	Certificate *x509.Certificate
 	Bundle      []*x509.Certificate
+	CRL         *x509.RevocationList
 
 	SenderNonce        []byte
 	SigningTime        time.Time             // zero when absent
@@ -66,6 +69,11 @@ type Reply struct {
 	// doubtful, each a *Violation.
 	Deviations []error
 }
+
+// ErrPasswordEnvelope: the reply is a SUCCESS whose envelope is made for a
+// password (RFC 8894 §3.1: for clients whose key cannot decrypt). This package
+// does not open it.
+var ErrPasswordEnvelope = errors.New("the envelope is made for a password (PasswordRecipientInfo), which this client does not open")
 
 func (p *Reply) deviate(rule, format string, args ...any) {
 	p.Deviations = append(p.Deviations, broken(rule, format, args...))
@@ -204,11 +212,14 @@ func (r *Request) open(content []byte, reply *Reply, now time.Time) error {
 	if err != nil {
 		return broken("RFC 8894 §3.2.2", "the envelope is %v", err)
 	}
-	oid, recipients, ok := inspect(envelope)
+	oid, recipients, byPassword, ok := inspect(envelope)
 	if !ok {
 		return broken("RFC 8894 §3.2.2", "SUCCESS has no EnvelopedData")
 	}
 	reply.Cipher = cipherName(oid)
+	if byPassword {
+		return ErrPasswordEnvelope
+	}
 	if recipients != 1 {
 		reply.deviate("RFC 8894 §3.2.2", "the envelope has %d recipients, not one", recipients)
 	}
@@ -223,8 +234,16 @@ func (r *Request) open(content []byte, reply *Reply, now time.Time) error {
 	if err != nil {
 		return err
 	}
-	if reply.Bundle, err = certsOnly(plain); err != nil {
+	certificates, crls, err := readBundle(plain)
+	if err != nil {
 		return err
+	}
+	reply.Bundle = certificates
+	switch r.Type {
+	case GetCert:
+		return r.acceptStored(reply)
+	case GetCRL:
+		return r.acceptCRL(reply, crls, now)
 	}
 	return r.accept(reply, now)
 }
@@ -249,6 +268,9 @@ func (r *Request) decrypt(envelope []byte) (plain []byte, err error) {
 
 // accept takes the first certificate, as Apple does, when it is ours.
 func (r *Request) accept(reply *Reply, now time.Time) error {
+	if len(reply.Bundle) == 0 {
+		return broken("RFC 8894 §3.3.2.1", "the envelope holds no certificate")
+	}
 	first := reply.Bundle[0]
 	key, ok := r.PublicKey.(interface{ Equal(crypto.PublicKey) bool })
 	if !ok || !key.Equal(first.PublicKey) {

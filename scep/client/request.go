@@ -31,6 +31,8 @@ const (
 	RenewalReq = MessageType(smallscep.RenewalReq)
 	PKCSReq    = MessageType(smallscep.PKCSReq)
 	CertPoll   = MessageType(smallscep.CertPoll)
+	GetCert    = MessageType(smallscep.GetCert)
+	GetCRL     = MessageType(smallscep.GetCRL)
 )
 
 var (
@@ -99,6 +101,9 @@ type Request struct {
 	CA            *CACertificates  // of the server
 	Cipher        Cipher
 	Digest        crypto.Hash
+	// Issuer and CertificateSerial are what GetCert and GetCRL ask about.
+	Issuer            []byte
+	CertificateSerial *big.Int
 }
 
 // BuildRequest makes the message for an enrolment at the server with these

@@ -57,7 +57,7 @@ const (
 // are not part of an enrolment and are left out.
 func BenchmarkEnrolment(b *testing.B) {
 	for _, issuer := range []string{"rsa2048", "p256"} {
-		lab, operations := newLab(b, issuer), newOperations(b, issuer)
+		lab, operations := newLab(b, b.TempDir(), issuer), newOperations(b, issuer)
 		for _, devices := range []int{1, 8} {
 			b.Run(fmt.Sprintf("issuer=%s/devices=%d", issuer, devices), func(b *testing.B) {
 				measure(b, lab, operations, devices)
@@ -189,9 +189,9 @@ type lab struct {
 	made    int
 }
 
-func newLab(b *testing.B, issuer string) *lab {
+func newLab(b *testing.B, dir, issuer string) *lab {
 	b.Helper()
-	dir, ctx := b.TempDir(), context.Background()
+	ctx := context.Background()
 	system, log := clock.System{}, slog.New(slog.NewTextHandler(io.Discard, nil))
 	store, err := bolt.Open(filepath.Join(dir, "store"), bolt.Options{Clock: system, Log: log, Random: rand.Reader})
 	if err != nil {

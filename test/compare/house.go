@@ -34,21 +34,49 @@ type house struct {
 }
 
 // newHouse builds and installs the servers, makes the one CA, and saves the
-// messages.
+// messages, or finds what an earlier run with the same plan made of them.
 func newHouse(ctx context.Context, p plan) (*house, error) {
-	dir, err := os.MkdirTemp("", "understudy-compare-")
-	if err != nil {
+	dir := filepath.Join(p.peers, fmt.Sprintf("house-%d-%d", p.count, p.growthRounds))
+	if p.fresh {
+		if err := os.RemoveAll(dir); err != nil {
+			return nil, err
+		}
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, err
 	}
 	h := &house{plan: p, dir: dir, understudy: filepath.Join(dir, "bin-understudy")}
-	if err := h.furnish(ctx); err != nil {
+	ready := filepath.Join(dir, "ready")
+	if _, err := os.Stat(ready); err == nil {
+		fmt.Fprintln(os.Stderr, "going on with what is in", dir)
+	} else if err := h.furnish(ctx); err != nil {
 		return nil, errors.Join(err, os.RemoveAll(dir))
 	}
-	return h, nil
+	h.servers = h.contestants()
+	if boring := h.boringBinary(); isFile(boring) {
+		h.servers = append(h.servers, h.boring(boring)...)
+	}
+	for i := range h.servers {
+		h.place(&h.servers[i])
+	}
+	return h, os.WriteFile(ready, nil, 0o600)
+}
+
+func (h *house) boringBinary() string { return h.understudy + "-boring" }
+
+// stepseed is the program that fills step-ca's database.
+func (h *house) stepseed() string { return filepath.Join(h.dir, "bin-stepseed") }
+
+func isFile(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
 }
 
 func (h *house) furnish(ctx context.Context) error {
 	if err := h.build(ctx, h.understudy); err != nil {
+		return err
+	}
+	if err := command(ctx, []string{"CGO_ENABLED=0"}, "go", "build", "-C", "test/compare/stepseed", "-o", h.stepseed(), "."); err != nil {
 		return err
 	}
 	if err := h.install(ctx, "scepserver", micromdmModule); err != nil {
@@ -57,15 +85,15 @@ func (h *house) furnish(ctx context.Context) error {
 	if err := h.install(ctx, "step-ca", stepModule, "CGO_ENABLED=0"); err != nil {
 		return err
 	}
-	h.servers = h.contestants()
-	if boring := h.understudy + "-boring"; h.build(ctx, boring, "GOEXPERIMENT=boringcrypto", "CGO_ENABLED=1") == nil {
-		h.servers = append(h.servers, h.boring(boring)...)
+	servers := h.contestants()
+	if h.build(ctx, h.boringBinary(), "GOEXPERIMENT=boringcrypto", "CGO_ENABLED=1") == nil {
+		servers = append(servers, h.boring(h.boringBinary())...)
 	} else {
 		fmt.Fprintln(os.Stderr, "no BoringCrypto build: is a C compiler there?")
 	}
-	for i := range h.servers {
-		if err := h.prepare(ctx, &h.servers[i]); err != nil {
-			return fmt.Errorf("prepare %s: %w", h.servers[i].name, err)
+	for i := range servers {
+		if err := h.prepare(ctx, &servers[i]); err != nil {
+			return fmt.Errorf("prepare %s: %w", servers[i].name, err)
 		}
 	}
 	return nil
@@ -77,7 +105,7 @@ func (h *house) build(ctx context.Context, path string, env ...string) error {
 
 // install installs a module's command unless it is there.
 func (h *house) install(ctx context.Context, name, module string, env ...string) error {
-	if _, err := os.Stat(filepath.Join(h.plan.peers, name)); err == nil {
+	if isFile(filepath.Join(h.plan.peers, name)) {
 		return nil
 	}
 	fmt.Fprintln(os.Stderr, "installing", module)
@@ -93,17 +121,21 @@ func command(ctx context.Context, env []string, name string, arguments ...string
 	return nil
 }
 
+// place says where a server's template directory and messages are.
+func (h *house) place(s *server) {
+	s.template, s.messages = filepath.Join(h.dir, s.name), filepath.Join(h.dir, s.set+".messages")
+}
+
 // prepare makes a server's template directory and its messages, once.
 func (h *house) prepare(ctx context.Context, s *server) error {
-	s.template = filepath.Join(h.dir, s.name)
+	h.place(s)
 	if err := os.MkdirAll(s.template, 0o700); err != nil {
 		return err
 	}
 	if err := s.make(s.template); err != nil {
 		return err
 	}
-	s.messages = filepath.Join(h.dir, s.set+".messages")
-	if _, err := os.Stat(s.messages); err == nil {
+	if isFile(s.messages) {
 		return nil
 	}
 	running, err := h.start(ctx, s, s.template)
@@ -112,7 +144,7 @@ func (h *house) prepare(ctx context.Context, s *server) error {
 	}
 	defer running.stop()
 	return command(ctx, []string{"UNDERSTUDY_CHALLENGE=" + challenge}, h.understudy, "load", "--url", running.url,
-		"--count", strconv.Itoa(h.plan.count), "--warm-up", "20", "--save", s.messages)
+		"--count", strconv.Itoa(h.plan.messages()), "--warm-up", "0", "--save", s.messages)
 }
 
 // authority is the CA of all servers with one certificate: Understudy makes

@@ -11,7 +11,13 @@
 // on loopback, one at a time, each cell on a fresh store. The server is pinned
 // to one core and the generator to another. Costs are in R: the CPU time of
 // one RSA-2048 signature in pure Go on the server's core, measured while each
-// cell runs, since a busy neighbour doubles every CPU time. The package must not know how a certificate is issued.
+// cell runs, since a busy neighbour doubles every CPU time.
+//
+// It ends within its budget of time and writes what it has. What it measured
+// and made is kept, so that the next run goes on where this one ended; the run
+// that measures the last cell clears it away.
+//
+// The package must not know how a certificate is issued.
 package main
 
 import (
@@ -33,11 +39,23 @@ type plan struct {
 	count, rounds    int
 	concurrency      []int
 	growth           []int
-	limit            time.Duration
+	growthRounds     int
+	budget           time.Duration
+	fresh            bool
 	serverCore, core int
 	peers            string
 	document         string
 }
+
+// messages is how many a server's file holds: a slice for each growth round,
+// because those rounds share a store.
+func (p plan) messages() int { return p.slice() * max(p.growthRounds, 1) }
+
+// slice is how many messages a cell sends.
+func (p plan) slice() int { return p.count + warmUp }
+
+// warmUp is how many messages a cell sends before its clock starts.
+const warmUp = 20
 
 func main() {
 	var p plan
@@ -64,7 +82,9 @@ func parse(args []string) (plan, error) {
 	flags := flag.NewFlagSet("compare", flag.ExitOnError)
 	flags.IntVar(&p.count, "count", 200, "messages in a cell")
 	flags.IntVar(&p.rounds, "rounds", 5, "rounds over all servers and concurrencies")
-	flags.DurationVar(&p.limit, "limit", 40*time.Minute, "begin nothing after this time")
+	flags.IntVar(&p.growthRounds, "growth-rounds", 3, "rounds over all servers at each fill")
+	flags.DurationVar(&p.budget, "budget", 20*time.Minute, "end after this time; the next run goes on")
+	flags.BoolVar(&p.fresh, "fresh", false, "forget what earlier runs measured")
 	flags.IntVar(&p.serverCore, "server-core", 0, "core of the servers")
 	flags.IntVar(&p.core, "generator-core", 1, "core of the generator")
 	flags.StringVar(&p.peers, "peers", filepath.Join(cache, "understudy-compare"), "where the other servers are, or are installed to")
@@ -99,36 +119,71 @@ func numbers(list string) ([]int, error) {
 }
 
 func run(ctx context.Context, p plan) error {
-	deadline := time.Now().Add(p.limit)
+	ctx, cancel := context.WithTimeout(ctx, p.budget)
+	defer cancel()
 	h, err := newHouse(ctx, p)
 	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(h.dir)
-	var cells []cell
-	for round := range p.rounds {
-		for _, c := range p.concurrency {
+	j, err := openJournal(filepath.Join(h.dir, "cells.jsonl"))
+	if err != nil {
+		return err
+	}
+	defer j.close()
+	missing := 0
+	for _, w := range h.work() {
+		if j.has(w) {
+			continue
+		}
+		if ctx.Err() != nil {
+			missing++
+			continue
+		}
+		one := h.measure(ctx, w)
+		if ctx.Err() != nil { // cut short: it counts for nothing
+			missing++
+			continue
+		}
+		fmt.Fprintf(os.Stderr, "round %d: %s\n", w.round+1, one)
+		if err := j.add(one); err != nil {
+			return err
+		}
+	}
+	if err := write(p, h, j.cells, missing); err != nil {
+		return err
+	}
+	if missing > 0 {
+		fmt.Fprintf(os.Stderr, "%d cells are missing: run the same command again\n", missing)
+		return nil
+	}
+	return os.RemoveAll(h.dir)
+}
+
+// task is a cell that is to be measured.
+type task struct {
+	server        server
+	concurrency   int
+	stored, round int
+}
+
+// work is all of it, in the order in which it is done: servers within
+// concurrencies within rounds, first on empty stores and then at each fill.
+func (h *house) work() (all []task) {
+	for round := range h.plan.rounds {
+		for _, c := range h.plan.concurrency {
 			for _, s := range h.servers {
-				if ctx.Err() != nil || time.Now().After(deadline) {
-					continue
-				}
-				one := h.measure(ctx, s, c, 0)
-				fmt.Fprintf(os.Stderr, "round %d: %s\n", round+1, one)
-				cells = append(cells, one)
+				all = append(all, task{s, c, 0, round})
 			}
 		}
 	}
-	for _, stored := range p.growth {
-		for _, s := range h.servers {
-			for range 3 {
-				if s.seed == nil || stored > s.most || ctx.Err() != nil || time.Now().After(deadline) {
-					continue
+	for _, stored := range h.plan.growth {
+		for round := range h.plan.growthRounds {
+			for _, s := range h.servers {
+				if s.seed != nil && stored <= s.most {
+					all = append(all, task{s, 8, stored, round})
 				}
-				one := h.measure(ctx, s, 8, stored)
-				fmt.Fprintln(os.Stderr, one)
-				cells = append(cells, one)
 			}
 		}
 	}
-	return write(p, h, cells)
+	return all
 }

@@ -21,83 +21,102 @@ import (
 
 // cell is one server at one concurrency and fill.
 type cell struct {
-	server      string
-	concurrency int
-	stored      int
-	r           time.Duration // of the core, while the cell ran
-	cost        float64       // R an enrolment
-	rate        float64       // certificates a second
-	p50, p99    time.Duration
-	peak, anon  int64 // bytes
-	start       time.Duration
-	failed      string
+	Server      string
+	Concurrency int
+	Stored      int
+	Round       int
+	R           time.Duration // of the core, while the cell ran
+	Cost        float64       // R an enrolment
+	Rate        float64       // certificates a second
+	P50, P99    time.Duration
+	Peak, Anon  int64 // bytes
+	Start       time.Duration
+	Caps, Cert  time.Duration // CPU of a GetCACaps and a GetCACert; 0: not asked for
+	Failed      string
 }
 
 func (c cell) String() string {
-	if c.failed != "" {
-		return fmt.Sprintf("%s c=%d stored=%d: %s", c.server, c.concurrency, c.stored, c.failed)
+	if c.Failed != "" {
+		return fmt.Sprintf("%s c=%d stored=%d: %s", c.Server, c.Concurrency, c.Stored, c.Failed)
 	}
-	return fmt.Sprintf("%-22s c=%-2d stored=%-7d %.2f R (R %v) %.0f/s p50 %v p99 %v peak %d MiB start %v", c.server, c.concurrency,
-		c.stored, c.cost, c.r.Round(10*time.Microsecond), c.rate, c.p50.Round(100*time.Microsecond),
-		c.p99.Round(100*time.Microsecond), c.peak>>20, c.start.Round(time.Millisecond))
+	return fmt.Sprintf("%-22s c=%-2d stored=%-7d %.2f R (R %v) %.0f/s p50 %v p99 %v peak %d MiB start %v", c.Server, c.Concurrency,
+		c.Stored, c.Cost, c.R.Round(10*time.Microsecond), c.Rate, c.P50.Round(100*time.Microsecond),
+		c.P99.Round(100*time.Microsecond), c.Peak>>20, c.Start.Round(time.Millisecond))
 }
 
-// measure runs one cell. What goes wrong stands in it.
-func (h *house) measure(ctx context.Context, s server, concurrency, stored int) cell {
-	c := cell{server: s.name, concurrency: concurrency, stored: stored}
-	if err := h.fill(ctx, s, &c); err != nil {
-		c.failed = err.Error()
+// measure does one task. What goes wrong stands in the cell.
+func (h *house) measure(ctx context.Context, w task) cell {
+	c := cell{Server: w.server.name, Concurrency: w.concurrency, Stored: w.stored, Round: w.round}
+	if err := h.fill(ctx, w, &c); err != nil {
+		c.Failed = err.Error()
 	}
 	return c
 }
 
-func (h *house) fill(ctx context.Context, s server, c *cell) error {
+// fill measures a cell: on a fresh copy of the empty store, or in the filled
+// one, which a few hundred certificates more do not change and which would take
+// longer to copy than to measure.
+func (h *house) fill(ctx context.Context, w task, c *cell) error {
 	dir := filepath.Join(h.dir, "cell")
-	defer os.RemoveAll(dir)
-	template, err := h.filled(s, c.stored)
-	if err != nil {
-		return err
+	if w.stored > 0 {
+		var err error
+		if dir, err = h.filled(ctx, w.server, w.stored); err != nil {
+			return err
+		}
+	} else {
+		defer os.RemoveAll(dir)
+		if err := copyDir(dir, w.server.template); err != nil {
+			return err
+		}
 	}
-	if err := copyDir(dir, template); err != nil {
-		return err
-	}
-	p, err := h.start(ctx, &s, dir)
+	p, err := h.start(ctx, &w.server, dir)
 	if err != nil {
 		return err
 	}
 	defer p.stop()
-	c.start = p.took
+	c.Start = p.took
 	reference, err := h.reference(ctx)
 	if err != nil {
 		return err
 	}
-	report, err := h.load(ctx, s, p, c.concurrency)
+	if w.stored == 0 && w.concurrency == h.plan.concurrency[0] { // before the load, after which ours audits keys
+		err = h.answers(ctx, p, c)
+	}
+	if err != nil {
+		_, referenceErr := reference()
+		return errors.Join(err, referenceErr)
+	}
+	report, err := h.load(ctx, w, p)
 	r, referenceErr := reference()
 	if err = errors.Join(err, referenceErr); err != nil {
 		return err
 	}
-	c.r = r
-	c.cost = float64(report.Server.CPU) * float64(time.Microsecond) / float64(c.r)
-	c.rate = report.Rate
-	c.p50, c.p99 = time.Duration(report.Latency.P50)*time.Microsecond, time.Duration(report.Latency.P99)*time.Microsecond
-	c.peak, c.anon = report.Server.Peak, report.Server.Anonymous
+	c.R = r
+	c.Cost = float64(report.Server.CPU) * float64(time.Microsecond) / float64(c.R)
+	c.Rate = report.Rate
+	c.P50, c.P99 = time.Duration(report.Latency.P50)*time.Microsecond, time.Duration(report.Latency.P99)*time.Microsecond
+	c.Peak, c.Anon = report.Server.Peak, report.Server.Anonymous
 	return nil
 }
 
 // filled returns a directory of a server with that many certificates, which is
 // made once.
-func (h *house) filled(s server, stored int) (string, error) {
-	if stored == 0 {
-		return s.template, nil
-	}
+func (h *house) filled(ctx context.Context, s server, stored int) (string, error) {
 	dir := filepath.Join(h.dir, fmt.Sprintf("%s-%d", s.name, stored))
 	if _, err := os.Stat(dir); err == nil {
 		return dir, nil
 	}
-	if err := copyDir(dir, s.template); err != nil {
+	filling := filepath.Join(h.dir, "filling")
+	defer os.RemoveAll(filling)
+	if err := copyDir(filling, s.template); err != nil {
 		return "", err
 	}
-	return dir, s.seed(dir, stored)
+	begin := time.Now()
+	if err := s.seed(ctx, filling, stored); err != nil {
+		return "", fmt.Errorf("store %d certificates: %w", stored, err)
+	}
+	fmt.Fprintf(os.Stderr, "%s: %d certificates stored in %v\n", s.name, stored, time.Since(begin).Round(time.Second))
+	return dir, os.Rename(filling, dir)
 }
 
 // measureVerb has this program measure R instead of comparing.
@@ -119,14 +138,16 @@ type report struct {
 }
 
 // load runs the generator on its own core.
-func (h *house) load(ctx context.Context, s server, p *process, concurrency int) (*report, error) {
+func (h *house) load(ctx context.Context, w task, p *process) (*report, error) {
+	skip := w.round % max(h.plan.growthRounds, 1) * h.plan.slice()
 	c := exec.CommandContext(ctx, "taskset", "-c", strconv.Itoa(h.plan.core), h.understudy, "load", "--url", p.url,
-		"--requests", s.messages, "--concurrency", strconv.Itoa(concurrency), "--pid", strconv.Itoa(p.command.Process.Pid), "-o", "json")
+		"--requests", w.server.messages, "--skip", strconv.Itoa(skip), "--count", strconv.Itoa(h.plan.count), "--warm-up", strconv.Itoa(warmUp),
+		"--concurrency", strconv.Itoa(w.concurrency), "--pid", strconv.Itoa(p.command.Process.Pid), "-o", "json")
 	var notes strings.Builder
 	c.Stderr = &notes
 	out, err := c.Output()
 	if err != nil {
-		return nil, fmt.Errorf("load %s: %w: %s", s.name, err, notes.String())
+		return nil, fmt.Errorf("load %s: %w: %s", w.server.name, err, notes.String())
 	}
 	var r report
 	return &r, json.Unmarshal(out, &r)

@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/binary"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -21,8 +22,7 @@ import (
 // seedUnderstudy stores n certificates through the depot, as a server would,
 // many at a time so that they share commits. They have a certificate's size
 // and no more: nothing reads them.
-func seedUnderstudy(dir string, n int) (err error) {
-	ctx := context.Background()
+func seedUnderstudy(ctx context.Context, dir string, n int) (err error) {
 	store, err := bolt.Open(filepath.Join(dir, "data", "store"), bolt.Options{Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		return err
@@ -32,6 +32,10 @@ func seedUnderstudy(dir string, n int) (err error) {
 	if err != nil || len(configurations) == 0 {
 		return errors.Join(err, errors.New("the store has no configuration"))
 	}
+	issuer, err := issuerOf(dir)
+	if err != nil {
+		return err
+	}
 	var next atomic.Int64
 	var failed atomic.Pointer[error]
 	var wait sync.WaitGroup
@@ -39,7 +43,7 @@ func seedUnderstudy(dir string, n int) (err error) {
 	for range 256 {
 		wait.Go(func() {
 			for i := int(next.Add(1)); i <= n && failed.Load() == nil; i = int(next.Add(1)) {
-				if _, err := store.Commit(ctx, issuance(configurations[0], i, begin)); err != nil {
+				if _, err := store.Commit(ctx, issuance(configurations[0], issuer, i, begin)); err != nil {
 					failed.Store(&err)
 				}
 			}
@@ -52,8 +56,25 @@ func seedUnderstudy(dir string, n int) (err error) {
 	return nil
 }
 
+// issuerOf is the hash of the certificate that issues in a directory.
+func issuerOf(dir string) (hash [32]byte, err error) {
+	path := filepath.Join(dir, "data", "authority", "issuer.pem")
+	if !isFile(path) {
+		path = filepath.Join(filepath.Dir(path), "root.pem")
+	}
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return hash, err
+	}
+	block, _ := pem.Decode(text)
+	if block == nil {
+		return hash, fmt.Errorf("%s is no PEM", path)
+	}
+	return sha256.Sum256(block.Bytes), nil
+}
+
 // issuance is the i-th certificate of a store, a second after the one before.
-func issuance(c depot.Configuration, i int, begin time.Time) depot.Issuance {
+func issuance(c depot.Configuration, issuer [32]byte, i int, begin time.Time) depot.Issuance {
 	hash := func(what byte) [32]byte { return sha256.Sum256(binary.BigEndian.AppendUint64([]byte{what}, uint64(i))) }
 	der, at := make([]byte, 0, 1216), begin.Add(time.Duration(i)*time.Second).UTC()
 	for n := byte(0); len(der) < 1200; n++ {
@@ -65,7 +86,7 @@ func issuance(c depot.Configuration, i int, begin time.Time) depot.Issuance {
 	device := fmt.Sprintf("SEED%08d", i)
 	id := depot.Identity{
 		CertificateSerial: serial, SHA256: hash('s'), PublicKeySHA256: hash('k'), CSRSHA256: hash('c'), DER: der,
-		Subject: "CN=" + device, NotBefore: at, NotAfter: at.Add(365 * 24 * time.Hour), IssuedAt: at, IssuerSHA256: hash('i'),
+		Subject: "CN=" + device, NotBefore: at, NotAfter: at.Add(365 * 24 * time.Hour), IssuedAt: at, IssuerSHA256: issuer,
 		KeyAlgorithm: "RSA", KeyBits: 2048, SignatureAlgo: "SHA256-RSA", ConfigurationID: c.ID, ConfigurationName: c.Name,
 		Purpose: string(c.Purpose), Device: depot.DeviceNames{Key: "serial:" + device, DeviceSerial: device}, ChallengeMode: string(c.Mode),
 		TransactionID: fmt.Sprintf("%X", random[:20]), MessageType: "19", SignerKeyIsCSRKey: true, SignerSHA256: hash('g'),
@@ -79,7 +100,7 @@ func issuance(c depot.Configuration, i int, begin time.Time) depot.Issuance {
 
 // seedMicromdm writes the index that scepserver looks names up in. The
 // certificates themselves it never reads again.
-func seedMicromdm(dir string, n int) (err error) {
+func seedMicromdm(_ context.Context, dir string, n int) (err error) {
 	f, err := os.Create(filepath.Join(dir, "index.txt"))
 	if err != nil {
 		return err

@@ -26,16 +26,21 @@ func TestMain(m *testing.M) {
 // whoRuns says who runs a block of commands, by the beginning of its first
 // line.
 var whoRuns = map[string]string{
-	serveShown:      "TestFirstScreen",
-	enrolShown:      "TestFirstScreen",
-	jsonShown:       "TestOneLineOfJSON",
-	moduleShown:     "TestImport",
-	operatingShown:  "TestOperating",
-	staticShown:     "TestModes",
-	dynamicShown:    "TestModes",
-	microsoftShown:  "TestModes",
-	intuneShown:     "TestModes",
-	"go test ./...": ".ci/run, which reads it out of README.md",
+	serveShown:       "TestFirstScreen",
+	enrolShown:       "TestFirstScreen",
+	jsonShown:        "TestOneLineOfJSON",
+	moduleShown:      "TestImport",
+	operatingShown:   "TestOperating",
+	conformanceShown: "TestConformanceCommands",
+	operatorShown:    "TestConformanceCommands",
+	junitShown:       "TestConformanceCommands",
+	listShown:        "TestConformanceCommands",
+	"go test ./...":  ".ci/run, which reads it out of README.md",
+	decodeShown:      "TestDecode",
+	staticShown:      "TestModes",
+	dynamicShown:     "TestModes",
+	microsoftShown:   "TestModes",
+	intuneShown:      "TestModes",
 	"go install github.com/micromdm/scep/v2/cmd/scepclient@": "test/clients, which has the client",
 }
 
@@ -46,6 +51,7 @@ const (
 	moduleShown = "go mod edit -require"
 
 	operatingShown = "understudy config set default --approval manual"
+	decodeShown    = "understudy decode "
 
 	staticShown    = "understudy config add okta-static"
 	dynamicShown   = "understudy config add jamf --mode dynamic"

@@ -9,6 +9,7 @@ import (
 	"crypto/x509/pkix"
 	"encoding/base64"
 	"encoding/hex"
+	"encoding/json"
 	"encoding/pem"
 	"fmt"
 	"io"
@@ -87,6 +88,29 @@ func use(t *testing.T, server *program.Server) {
 	}
 	enrol(t, server, firstSecret, client.Failure)
 	enrol(t, server, secondSecret, client.Success)
+	wait(t, server)
+	if status, answer := server.Admin(t, http.MethodPost, "/api/v1/authority/rollover/prepare", ""); status != http.StatusOK {
+		t.Fatalf("prepare a rollover: status %d: %s", status, answer)
+	}
+}
+
+// wait has a request wait for an operator, who approves it: it is kept with
+// everything but its challenge.
+func wait(t *testing.T, server *program.Server) {
+	t.Helper()
+	if status, answer := server.Admin(t, http.MethodPatch, "/api/v1/configurations/default", `{"approval":"manual"}`); status != http.StatusOK {
+		t.Fatalf("ask for approval: status %d: %s", status, answer)
+	}
+	enrol(t, server, wrongSecret, client.Failure)
+	enrol(t, server, secondSecret, client.Pending)
+	enrol(t, server, secondSecret, client.Pending)
+	var list struct{ Items []struct{ ID string } }
+	if _, answer := server.Admin(t, http.MethodGet, "/api/v1/requests", ""); json.Unmarshal(answer, &list) != nil || len(list.Items) != 2 {
+		t.Fatalf("requests: %s", answer)
+	}
+	if status, answer := server.Admin(t, http.MethodPost, "/api/v1/requests/"+list.Items[0].ID+"/approve", ""); status != http.StatusOK {
+		t.Fatalf("approve: status %d: %s", status, answer)
+	}
 }
 
 func enrol(t *testing.T, server *program.Server, challenge string, want client.Status) {
@@ -189,7 +213,7 @@ func verbs(t *testing.T, server *program.Server) []haystack {
 	var hay []haystack
 	for _, line := range []string{
 		"config list", "config list -o json", "config show default", "config show default -o json", "config check default",
-		"cert list -o json", "device list -o json", "ca show -o json", "settings", "settings -o json", "version",
+		"cert list -o json", "device list -o json", "request list", "request list -o json", "crl -o json", "ca rollover status -o json", "ca show -o json", "settings", "settings -o json", "version",
 	} {
 		result := server.Verb(t, strings.Fields(line)...)
 		if result.Code == 2 {
@@ -206,6 +230,7 @@ func adminAnswers(t *testing.T, server *program.Server) []haystack {
 	for _, path := range []string{
 		"/metrics", "/version", "/livez", "/readyz", "/openapi.yaml", "/api/v1/configurations", "/api/v1/configurations/default",
 		"/api/v1/certificates", "/api/v1/devices", "/api/v1/authority", "/api/v1/events",
+		"/api/v1/requests", "/api/v1/authority/rollover", "/api/v1/crls/current",
 	} {
 		status, body := server.Admin(t, http.MethodGet, path, "")
 		if status != http.StatusOK {

@@ -11,11 +11,13 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"understudy.example/understudy/backup"
 	"understudy.example/understudy/ca"
 	"understudy.example/understudy/clock"
 	"understudy.example/understudy/cmd/understudy/internal/datadir"
+	"understudy.example/understudy/depot"
 	"understudy.example/understudy/depot/bolt"
 )
 
@@ -23,6 +25,10 @@ import (
 type Restored struct {
 	Manifest backup.Manifest
 	Added    uint64 // records from the newer ledger
+	// Withdrawn is how many one-time challenges were outstanding in the
+	// backup and are worthless now: without the newer ledger nobody knows which
+	// of them were spent since.
+	Withdrawn int
 }
 
 // Restore makes a data directory from a backup, whole or not at all. The
@@ -62,6 +68,11 @@ func Restore(ctx context.Context, r io.Reader, path, ledger string) (restored Re
 	}
 	if restored.Added, err = prove(ctx, datadir.Dir(stage), restored.Manifest, ledger); err != nil {
 		return restored, err
+	}
+	if ledger == "" {
+		if restored.Withdrawn, err = withdraw(ctx, datadir.Dir(stage), restored.Manifest.CreatedAt); err != nil {
+			return restored, err
+		}
 	}
 	return restored, move(stage, path, there)
 }
@@ -117,6 +128,28 @@ func prove(ctx context.Context, dir datadir.Dir, m backup.Manifest, ledger strin
 		return 0, &backup.InvalidError{Reason: "its store is not sound: " + findings[0]}
 	}
 	return added, nil
+}
+
+// withdraw makes the challenges worthless that could be spent at a time, and
+// returns how many there were.
+func withdraw(ctx context.Context, dir datadir.Dir, at time.Time) (count int, err error) {
+	store, err := bolt.Open(dir.Store(), bolt.Options{MustExist: true})
+	if err != nil {
+		return 0, err
+	}
+	defer func() { err = errors.Join(err, store.Close()) }()
+	for {
+		page, err := store.Challenges(ctx, depot.ChallengeQuery{OutstandingAt: at, Limit: 500})
+		if err != nil || len(page.Items) == 0 {
+			return count, err
+		}
+		for _, c := range page.Items {
+			if err := store.WithdrawChallenge(ctx, c.ID, "restore", at); err != nil {
+				return count, err
+			}
+			count++
+		}
+	}
 }
 
 // proveAuthority refuses an authority that is not the store's, or whose keys

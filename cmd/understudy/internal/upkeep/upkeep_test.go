@@ -11,9 +11,11 @@ import (
 	"crypto/x509/pkix"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"math/big"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -280,5 +282,58 @@ func TestRebuildChecksCertificates(t *testing.T) {
 				t.Errorf("got %v, want %q", err, test.want)
 			}
 		})
+	}
+}
+
+// R15: a challenge that was outstanding may have been spent after the backup;
+// only the newer ledger knows.
+func TestOutstandingIsWithdrawn(t *testing.T) {
+	ctx, l := t.Context(), newLab(t, "chain")
+	var c depot.Configuration
+	depottest.Fill(&c, 1)
+	c.ID, c.Revision, c.RemovedAt = "rac1", 1, time.Time{}
+	must(t, l.store.AddConfiguration(ctx, c))
+	for n := range 4 {
+		given := depottest.Challenge(n)
+		given.CreatedAt, given.ExpiresAt = noon, noon.Add(time.Hour)
+		if n == 0 {
+			given.CreatedAt, given.ExpiresAt = noon.AddDate(-1, 0, 0), noon.AddDate(-1, 0, 1)
+		}
+		must(t, l.store.AddChallenge(ctx, given, 10))
+	}
+	spend := func(store *bolt.Depot, n int) error {
+		i := depottest.Issuance(n)
+		i.Challenge.ID = fmt.Sprintf("ch_%d", n)
+		_, err := store.Commit(ctx, i)
+		return err
+	}
+	must(t, spend(l.store, 1))
+	b := l.backup(t)
+	must(t, spend(l.store, 2))
+	for ledger, want := range map[string]struct {
+		withdrawn   int
+		outstanding []string
+	}{
+		"":                                     {2, nil},
+		filepath.Join(l.dir.Store(), "ledger"): {0, []string{"ch_3"}},
+	} {
+		path := filepath.Join(t.TempDir(), "data")
+		restored, err := upkeep.Restore(ctx, bytes.NewReader(b), path, ledger)
+		must(t, err)
+		store, err := bolt.Open(datadir.Dir(path).Store(), bolt.Options{})
+		must(t, err)
+		page, err := store.Challenges(ctx, depot.ChallengeQuery{OutstandingAt: noon})
+		must(t, err)
+		var outstanding []string
+		for _, c := range page.Items {
+			outstanding = append(outstanding, c.ID)
+		}
+		if restored.Withdrawn != want.withdrawn || !slices.Equal(outstanding, want.outstanding) {
+			t.Errorf("ledger %q: %d withdrawn, %q outstanding", ledger, restored.Withdrawn, outstanding)
+		}
+		if err := spend(store, 2); !errors.Is(err, depot.ErrChallengeSpent) && !errors.Is(err, depot.ErrTransactionConflict) {
+			t.Errorf("ledger %q: %v", ledger, err)
+		}
+		must(t, store.Close())
 	}
 }
