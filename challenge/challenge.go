@@ -99,6 +99,21 @@ type Grant interface {
 // those who had to be told agree: asking again may help.
 var ErrInDoubt = errors.New("it is not known whether the certificate may be handed out")
 
+// A Step is one thing that must work before challenges can be judged, and how
+// it went.
+type Step struct {
+	Name   string // "token for Graph" …
+	OK     bool
+	Detail string // what was found; when it failed, what to do
+}
+
+// A Checker is a Validator that needs somebody else, and can try whether it
+// would be answered. It asks about no request.
+type Checker interface {
+	// Check returns the steps that were tried, in their order.
+	Check(ctx context.Context) []Step
+}
+
 // A Resumer is a Validator that can end the grant of a request whose
 // certificate was held back when its process died.
 type Resumer interface {

@@ -228,9 +228,23 @@ func (s *Set) Change(ctx context.Context, idOrName string, patch []byte) (*Live,
 	}
 	record := settings.apply(old.Record)
 	if reflect.DeepEqual(record, old.Record) {
-		return old, nil
+		return s.readAgain(old)
 	}
 	return s.store(ctx, "change configuration", old, record, depot.EventConfigurationChanged)
+}
+
+// readAgain makes a configuration live anew whose files may have changed since:
+// those of mode intune. Nothing is stored.
+func (s *Set) readAgain(old *Live) (*Live, error) {
+	if old.Record.Mode != depot.ModeIntune {
+		return old, nil
+	}
+	l, err := s.newLive(old.Record)
+	if err != nil {
+		return nil, err
+	}
+	s.replace(old, l)
+	return l, nil
 }
 
 // ResetSecret replaces the secret key of a configuration with the given one,

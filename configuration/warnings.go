@@ -1,9 +1,11 @@
 package configuration
 
 import (
+	"context"
 	"slices"
 	"time"
 
+	"understudy.example/understudy/challenge"
 	"understudy.example/understudy/depot"
 )
 
@@ -12,8 +14,10 @@ type Severity string
 
 // The severities, as of findings.
 const (
+	SeverityInfo   Severity = "info"   // all is well
 	SeverityLow    Severity = "low"    // a choice that costs something
 	SeverityMedium Severity = "medium" // a choice that will surprise somebody
+	SeverityHigh   Severity = "high"   // nobody can enrol
 )
 
 // A Warning is something that is allowed and worth knowing.
@@ -21,6 +25,24 @@ type Warning struct {
 	Severity Severity `json:"severity"`
 	Field    string   `json:"field"` // of Settings, named as in JSON
 	Detail   string   `json:"detail"`
+}
+
+// Check returns the Warnings and, where somebody else judges challenges, what
+// became of trying to reach them. It may take as long as they do.
+func (l *Live) Check(ctx context.Context) []Warning {
+	list := Warnings(l.Record)
+	checker, ok := l.Validator.(challenge.Checker)
+	if !ok {
+		return list
+	}
+	for _, step := range checker.Check(ctx) {
+		severity := SeverityInfo
+		if !step.OK {
+			severity = SeverityHigh
+		}
+		list = append(list, Warning{severity, "mode", step.Name + ": " + step.Detail})
+	}
+	return list
 }
 
 // Warnings returns what a user of the configuration should know, in the order

@@ -51,11 +51,62 @@ func (d *deliveries) end(certificateSerial string) {
 	delete(d.ending, certificateSerial)
 }
 
+// turns let the requests of one transaction go one after the other: the second
+// one finds what became of the first.
+type turns struct {
+	mu    sync.Mutex
+	taken map[string]chan struct{} // closed when it is given back
+}
+
+// take waits for the turn of key, and returns what gives it back.
+func (t *turns) take(ctx context.Context, key string) (done func(), err error) {
+	for {
+		t.mu.Lock()
+		before, taken := t.taken[key]
+		if !taken {
+			break
+		}
+		t.mu.Unlock()
+		select {
+		case <-before:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+	defer t.mu.Unlock()
+	if t.taken == nil {
+		t.taken = map[string]chan struct{}{}
+	}
+	mine := make(chan struct{})
+	t.taken[key] = mine
+	return func() {
+		t.mu.Lock()
+		defer t.mu.Unlock()
+		delete(t.taken, key)
+		close(mine)
+	}, nil
+}
+
+// turn waits until no other request of the transaction is under way, where
+// that matters: whoever must be told of certificates would be asked about one
+// request twice, and be told that it failed while it succeeds.
+func (f *flow) turn(ctx context.Context) (done func(), err error) {
+	if _, holdsBack := f.request.Configuration.Validator.(challenge.Resumer); !holdsBack {
+		return func() {}, nil
+	}
+	done, err = f.service.turns.take(ctx, f.request.Configuration.Record.ID+"/"+f.message.TransactionID)
+	if err != nil {
+		return nil, refusal.New(refusal.Busy, "another request of the transaction is under way")
+	}
+	return done, nil
+}
+
 // release ends the grant of a certificate that is stored. One that was held
 // back is delivered or void afterwards: when whoever must be told of it first
 // did not agree, or when nobody knows, its device never gets it.
 func (f *flow) release(ctx context.Context, grant challenge.Grant, identity depot.Identity, certificate *x509.Certificate) (depot.Identity, error) {
-	err := grant.Issued(ctx, certificate)
+	// A client that hangs up does not undo a certificate: it will ask again.
+	err := grant.Issued(context.WithoutCancel(ctx), certificate)
 	switch {
 	case !grant.HoldsBack():
 		if err != nil {

@@ -39,6 +39,7 @@ type Service struct {
 	deciding sync.Mutex // held while a request is approved or denied
 	backlog  backlog
 
+	turns      turns
 	deliveries deliveries
 	revoked    func(issuer [32]byte) // told of certificates that became void
 }

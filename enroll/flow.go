@@ -81,7 +81,11 @@ func (f *flow) enrol(ctx context.Context) (depot.Identity, Outcome, error) {
 	if err := f.open(); err != nil {
 		return depot.Identity{}, "", err
 	}
-	var err error
+	done, err := f.turn(ctx)
+	if err != nil {
+		return depot.Identity{}, "", err
+	}
+	defer done()
 	for range maxRounds {
 		var identity depot.Identity
 		var outcome Outcome
@@ -219,7 +223,7 @@ func (f *flow) issue(ctx context.Context, permit *ca.Permit, auth authorisation,
 	certificate, err := f.service.authority.Issue(permit)
 	if err != nil {
 		err = fmt.Errorf("issue certificate: %w", err)
-		return depot.Identity{}, errors.Join(err, auth.grant.Failed(ctx, err))
+		return depot.Identity{}, errors.Join(err, auth.grant.Failed(context.WithoutCancel(ctx), err))
 	}
 	if auth.grant.HoldsBack() {
 		f.service.deliveries.begin(serialOf(certificate))
@@ -230,7 +234,7 @@ func (f *flow) issue(ctx context.Context, permit *ca.Permit, auth authorisation,
 		if identity.HeldBack {
 			identity, err = f.service.void(ctx, identity, err)
 		}
-		return identity, errors.Join(err, auth.grant.Failed(ctx, err))
+		return identity, errors.Join(err, auth.grant.Failed(context.WithoutCancel(ctx), err))
 	}
 	if identity, err = f.release(ctx, auth.grant, identity, certificate); err != nil {
 		return identity, err

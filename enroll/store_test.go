@@ -112,6 +112,20 @@ func (f *faulty) Device(ctx context.Context, c, key string) (depot.Device, error
 	return f.Depot.Device(ctx, c, key)
 }
 
+func (f *faulty) Deliver(ctx context.Context, serial string, at time.Time) (depot.Identity, error) {
+	if err := f.fault("end of a delivery"); err != nil {
+		return depot.Identity{}, err
+	}
+	return f.Depot.Deliver(ctx, serial, at)
+}
+
+func (f *faulty) Void(ctx context.Context, serial, why string, at time.Time) (depot.Identity, error) {
+	if err := f.fault("end of a delivery"); err != nil {
+		return depot.Identity{}, err
+	}
+	return f.Depot.Void(ctx, serial, why, at)
+}
+
 func (f *faulty) DeviceList(ctx context.Context, c string) (depot.DeviceList, error) {
 	if err := f.fault("DeviceList"); err != nil {
 		return depot.DeviceList{}, err

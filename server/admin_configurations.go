@@ -225,7 +225,7 @@ func (s *Server) checkConfiguration(w http.ResponseWriter, r *http.Request) erro
 	if err != nil {
 		return settingsProblem(err)
 	}
-	return writeJSON(w, http.StatusOK, newList(configuration.Warnings(live.Record), ""))
+	return writeJSON(w, http.StatusOK, newList(live.Check(r.Context()), ""))
 }
 
 // configurationToJSON renders one.

@@ -58,6 +58,9 @@ type Config struct {
 	Revocation *Revocation
 	// DeviceFiles reads lists of devices from files. Optional.
 	DeviceFiles *devicelist.Files
+	// Exchanges are counted by whoever asks Microsoft, and shown with the
+	// other metrics. Optional.
+	Exchanges *Exchanges
 	// Upkeep is what the server can do for its data. Optional.
 	Upkeep Upkeep
 }
@@ -132,6 +135,9 @@ func New(c Config) (*Server, error) {
 		transactions:   newTransactionLog(c.Log),
 	}
 	s.metrics = newMetrics(c.Version, s.gate)
+	if c.Exchanges != nil {
+		s.metrics.registry.MustRegister(c.Exchanges.counter)
+	}
 	s.public = http.HandlerFunc(s.servePublic)
 	s.admin = s.adminHandler()
 	return s, nil

@@ -8,15 +8,12 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+
+	"understudy.example/understudy/challenge"
 )
 
-// A Step is one thing that must work before Intune can be asked, and how it
-// went.
-type Step struct {
-	Name   string // "token for Graph" …
-	OK     bool
-	Detail string // what was found; when it failed, what to do
-}
+// A Step is one thing that must work before Intune can be asked.
+type Step = challenge.Step
 
 // Check tries tokens, discovery and whether Intune's service is there, without
 // asking it about any request. Later steps are left out when an earlier one
@@ -26,15 +23,15 @@ func (c *Client) Check(ctx context.Context) []Step {
 	defer cancel()
 	c.forgetServices()
 	if err := c.tokens.forget(); err != nil {
-		return []Step{{"credential", false, err.Error()}}
+		return []Step{{Name: "credential", Detail: err.Error()}}
 	}
 	steps := []Step{}
 	add := func(name, found string, err error) bool {
 		if err != nil {
-			steps = append(steps, Step{name, false, explain(err)})
+			steps = append(steps, Step{Name: name, Detail: explain(err)})
 			return false
 		}
-		steps = append(steps, Step{name, true, found})
+		steps = append(steps, Step{Name: name, OK: true, Detail: found})
 		return true
 	}
 	_, err := c.token(ctx, c.o.Cloud.graphScope())

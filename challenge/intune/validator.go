@@ -50,6 +50,9 @@ func (v *Validator) Resume(transactionID string, csr []byte) challenge.Grant {
 	return &grant{validator: v, subject: Subject{TransactionID: transactionID, CSR: csr}}
 }
 
+// Check tries whether Intune could be asked.
+func (v *Validator) Check(ctx context.Context) []challenge.Step { return v.Client.Check(ctx) }
+
 // grant is a request that Intune found good.
 type grant struct {
 	validator *Validator

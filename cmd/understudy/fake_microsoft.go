@@ -2,6 +2,8 @@ package main
 
 import (
 	"context"
+	"crypto/x509"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"os"
@@ -22,6 +24,7 @@ type fakeMSCmd struct {
 	Tenant           string `from:"flag" default:"contoso.onmicrosoft.com" placeholder:"DOMAIN" help:"Domain of its one tenant (default: ${default})."`
 	ClientID         string `from:"flag" placeholder:"UUID" help:"Id of the one registered application. Default: a new one."`
 	ClientSecretFile string `from:"flag" placeholder:"FILE" help:"File with the application's client secret. Default: a new one, which is printed."`
+	ClientCert       string `name:"client-cert" from:"flag" placeholder:"FILE" help:"File with a certificate (PEM) that the application may prove itself by as well."`
 	CAOut            string `name:"ca-out" from:"flag" default:"./fake-microsoft-ca.pem" placeholder:"FILE" help:"Where to write the certificate that clients must trust (default: ${default})."`
 	JSON             bool   `name:"json" from:"flag" help:"When ready, print one line of JSON instead of text."`
 }
@@ -108,12 +111,43 @@ func (c *fakeMSCmd) register(a *app, cloud *fake.Cloud) (fakeReady, error) {
 		return fakeReady{}, err
 	}
 	ready.ClientSecret = secret
+	certificates, err := c.certificates()
+	if err != nil {
+		return fakeReady{}, err
+	}
 	if err := cloud.AddTenant(fake.Tenant{ID: ready.TenantID, Domain: ready.Tenant}); err != nil {
 		return fakeReady{}, err
 	}
 	return ready, cloud.SetApplication(ready.TenantID, fake.Application{
-		ClientID: ready.ClientID, Secrets: []fake.ClientSecret{{Value: secret}},
+		ClientID: ready.ClientID, Secrets: []fake.ClientSecret{{Value: secret}}, Certificates: certificates,
 	})
+}
+
+// certificates are what the application may prove itself by, besides its
+// secret.
+func (c *fakeMSCmd) certificates() ([]*x509.Certificate, error) {
+	if c.ClientCert == "" {
+		return nil, nil
+	}
+	content, err := os.ReadFile(c.ClientCert)
+	if err != nil {
+		return nil, usagef("--client-cert: %w", err)
+	}
+	var all []*x509.Certificate
+	for block, rest := pem.Decode(content); block != nil; block, rest = pem.Decode(rest) {
+		if block.Type != "CERTIFICATE" {
+			continue
+		}
+		certificate, err := x509.ParseCertificate(block.Bytes)
+		if err != nil {
+			return nil, usagef("--client-cert %s: %w", c.ClientCert, err)
+		}
+		all = append(all, certificate)
+	}
+	if len(all) == 0 {
+		return nil, usagef("--client-cert %s: it holds no certificate in PEM", c.ClientCert)
+	}
+	return all, nil
 }
 
 // secret is the one in the file, or a new one.

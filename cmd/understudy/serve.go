@@ -102,6 +102,7 @@ func (in *instance) serve(ctx context.Context, a *app, p *plan, log *slog.Logger
 		Version:            version(),
 		Revocation:         &server.Revocation{Publisher: w.publisher, Responder: w.responder, Service: w.revocation},
 		DeviceFiles:        w.files,
+		Exchanges:          in.exchanges,
 		Upkeep:             in.upkeep(),
 	})
 	if err != nil {

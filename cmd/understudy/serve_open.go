@@ -35,6 +35,7 @@ type instance struct {
 	store          *bolt.Depot // the same
 	authority      *ca.Authority
 	configurations *configuration.Set
+	exchanges      *server.Exchanges
 	public, admin  net.Listener
 	baseURL        string // where devices reach the public listener
 	adminURL       string

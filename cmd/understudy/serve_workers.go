@@ -6,6 +6,7 @@ import (
 	"log/slog"
 
 	"understudy.example/understudy/clock"
+	"understudy.example/understudy/connector"
 	"understudy.example/understudy/devicelist"
 	"understudy.example/understudy/enroll"
 	"understudy.example/understudy/revocation"
@@ -20,6 +21,7 @@ type workers struct {
 	responder  *revocation.Responder
 	revocation *revocation.Service
 	sweeper    *revocation.Sweeper
+	connector  *connector.Connector
 }
 
 // workers makes them. A configuration whose list of devices is wanted and
@@ -33,6 +35,9 @@ func (in *instance) workers(ctx context.Context, log *slog.Logger) (*workers, er
 	}
 	w.revocation = revocation.NewService(in.depot, w.publisher, options)
 	w.sweeper = revocation.NewSweeper(in.depot, w.revocation, options)
+	w.connector = connector.New(connector.Options{
+		Configurations: in.configurations.List, Identity: in.depot.Identity, Revoke: w.revocation.Revoke, Log: log,
+	})
 	w.enroll = enroll.New(in.depot, in.authority, clock.System{}, w.auditor,
 		enroll.WithConfigurations(in.configurations.ByID), enroll.WithCRLs(w.crl), enroll.WithRevoked(func(issuer [32]byte) { w.publisher.Changed(issuer) }))
 	w.files = devicelist.New(in.configurations, w.enroll.Devices(), clock.System{}, log)
@@ -56,6 +61,7 @@ func (w *workers) run(in *instance, log *slog.Logger) []func(context.Context) {
 		w.files.Run,
 		w.publisher.Run,
 		w.sweeper.Run,
+		w.connector.Run,
 		func(ctx context.Context) { w.enroll.RunDeliveries(ctx, log) },
 	}
 }

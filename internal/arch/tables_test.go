@@ -34,6 +34,7 @@ var arrows = map[string][]string{
 	// What joins them.
 	"revocation":    {"ca", "clock", "depot", "ocsp"},
 	"configuration": {"ca", "challenge", "challenge/intune", "clock", "depot", "refusal", "scep"},
+	"connector":     {"challenge/intune", "configuration", "depot"},
 	"devicelist":    {"clock", "configuration", "depot"},
 	"enroll":        {"ca", "challenge", "clock", "configuration", "depot", "device", "devicelist", "refusal", "scep"},
 	"server":        {"ca", "challenge", "clock", "configuration", "depot", "device", "devicelist", "enroll", "ocsp", "refusal", "revocation", "scep"},

@@ -37,6 +37,10 @@ var whoRuns = map[string]string{
 	listShown:        "TestConformanceCommands",
 	"go test ./...":  ".ci/run, which reads it out of README.md",
 	decodeShown:      "TestDecode",
+	staticShown:      "TestModes",
+	dynamicShown:     "TestModes",
+	microsoftShown:   "TestModes",
+	intuneShown:      "TestModes",
 	"go install github.com/micromdm/scep/v2/cmd/scepclient@": "test/clients, which has the client",
 }
 
@@ -48,6 +52,11 @@ const (
 
 	operatingShown = "understudy config set default --approval manual"
 	decodeShown    = "understudy decode "
+
+	staticShown    = "understudy config add okta-static"
+	dynamicShown   = "understudy config add jamf --mode dynamic"
+	microsoftShown = "understudy fake-microsoft"
+	intuneShown    = "understudy config add intune"
 )
 
 // TestEveryBlockIsRun fails on a block of commands that no test runs.
@@ -121,6 +130,61 @@ func TestOperating(t *testing.T) {
 			t.Errorf("%s: nothing of %s in\n%s", day.Where(), want, out)
 		}
 	}
+}
+
+// TestModes enrols in each of Okta's modes, the last one by a fake Microsoft
+// cloud.
+func TestModes(t *testing.T) {
+	dir := t.TempDir()
+	address, _ := serve(t, dir)
+	if err := os.WriteFile(filepath.Join(dir, "client-secret.txt"), []byte("a-lab-secret-of-no-worth\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	microsoft := microsoft(t, dir)
+	for begin, wants := range map[string][]string{
+		staticShown:  {`secret key +\S+`, `"status":"success"`},
+		dynamicShown: {`challenge URL +\S+`, `"status":"success"`, `"status":"failure"`, `exit code 4`},
+		intuneShown: {`asks +tenant contoso`, `token for Intune: granted`, `"status":"success"`, `"fail_info_text":"SubjectNameMismatch"`,
+			`exit code 4`, `(?s)"code":"Success".*"code":"Success".*"code":"SubjectNameMismatch"`},
+	} {
+		shown := block(t, begin)
+		script := strings.NewReplacer("127.0.0.1:8080", address, "127.0.0.1:8443", microsoft).Replace(shown.Text)
+		out, err := shell(t, dir, script, "UNDERSTUDY_OUTPUT=").CombinedOutput()
+		if err != nil {
+			t.Errorf("%s: %v\n%s", shown.Where(), err, out)
+		}
+		for _, want := range wants {
+			if !regexp.MustCompile(want).Match(out) {
+				t.Errorf("%s: nothing of %s in\n%s", shown.Where(), want, out)
+			}
+		}
+	}
+}
+
+// microsoft runs the fake cloud as it is shown, at a free port.
+func microsoft(t *testing.T, dir string) (address string) {
+	t.Helper()
+	command := shell(t, dir, strings.Replace(block(t, microsoftShown).Text, ":8443", ":0", 1))
+	stdout, err := command.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := command.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		command.Process.Signal(syscall.SIGTERM)
+		if err := command.Wait(); err != nil {
+			t.Errorf("fake-microsoft ended with: %v", err)
+		}
+	})
+	line, err := bufio.NewReader(stdout).ReadString('\n')
+	found := regexp.MustCompile(`https://([^/]+)/`).FindStringSubmatch(line)
+	if found == nil {
+		t.Fatalf("fake-microsoft printed %q, %v", line, err)
+	}
+	go io.Copy(io.Discard, stdout)
+	return found[1]
 }
 
 // serve runs the first command of the README, on other ports, and reads what

@@ -17,17 +17,20 @@ type Fault struct {
 	// Skip is how many calls go by before the first that it spoils.
 	Skip int `json:"skip,omitempty"`
 
-	DelaySeconds      float64 `json:"delay_seconds,omitempty"` // before the answer
-	Cut               bool    `json:"cut,omitempty"`           // the connection ends without an answer
-	Status            int     `json:"status,omitempty"`        // HTTP status
-	Body              *string `json:"body,omitempty"`          // instead of the answer
-	ContentType       string  `json:"content_type,omitempty"`  // of Body; empty: guessed
-	Code              string  `json:"code,omitempty"`          // Intune's code, or Entra's "error"
-	Description       string  `json:"description,omitempty"`   // goes with Code
+	DelaySeconds float64 `json:"delay_seconds,omitempty"` // before the answer
+	// Late: the call is done and recorded as it should be, and only then the
+	// delay begins.
+	Late bool `json:"late,omitempty"`
+
+	Cut               bool    `json:"cut,omitempty"`          // the connection ends without an answer
+	Status            int     `json:"status,omitempty"`       // HTTP status
+	Body              *string `json:"body,omitempty"`         // instead of the answer
+	ContentType       string  `json:"content_type,omitempty"` // of Body; empty: guessed
+	Code              string  `json:"code,omitempty"`         // Intune's code, or Entra's "error"
+	Description       string  `json:"description,omitempty"`  // goes with Code
 	RetryAfterSeconds int     `json:"retry_after_seconds,omitempty"`
 	Location          string  `json:"location,omitempty"` // of a redirect, with Status 3xx
 	AADSTS            int     `json:"aadsts,omitempty"`   // number of an error of Entra
-
 }
 
 // Fail arms a fault. Faults of one service wait in line: the first one in
@@ -40,6 +43,8 @@ func (c *Cloud) Fail(f Fault) error {
 		return fmt.Errorf("fault of %s: numbers must not be negative", f.Service)
 	case f.Status != 0 && (f.Status < 200 || f.Status > 599):
 		return fmt.Errorf("fault of %s: status %d is not of 200 to 599", f.Service, f.Status)
+	case f.Late && (f.Cut || f.Status != 0 || f.Body != nil || f.Code != "" || f.DelaySeconds == 0):
+		return fmt.Errorf("fault of %s: an answer that is late is the right one, and delay_seconds says how late", f.Service)
 	case f.Cut && (f.Status != 0 || f.Body != nil || f.Code != ""):
 		return fmt.Errorf("fault of %s: a connection that is cut has no answer", f.Service)
 	}
@@ -90,17 +95,27 @@ func (c *Cloud) nextFault(s Service) *Fault {
 	return nil
 }
 
+// wait lets the delay go by. It says false when nobody waits for the answer any
+// more.
+func (f *Fault) wait(r *http.Request) bool {
+	if f.DelaySeconds <= 0 {
+		return true
+	}
+	over := time.NewTimer(time.Duration(f.DelaySeconds * float64(time.Second)))
+	defer over.Stop()
+	select {
+	case <-over.C:
+		return true
+	case <-r.Context().Done():
+		return false
+	}
+}
+
 // answer writes the spoiled answer. It says false when the handler is to
 // answer after all, later than it would have.
 func (f *Fault) answer(w *recorder, r *http.Request) bool {
-	if f.DelaySeconds > 0 {
-		wait := time.NewTimer(time.Duration(f.DelaySeconds * float64(time.Second)))
-		defer wait.Stop()
-		select {
-		case <-wait.C:
-		case <-r.Context().Done():
-			return true // nobody is there; the status stays 0
-		}
+	if !f.Late && !f.wait(r) {
+		return true // nobody is there; the status stays 0
 	}
 	if f.RetryAfterSeconds > 0 {
 		w.header.Set("Retry-After", strconv.Itoa(f.RetryAfterSeconds))

@@ -101,6 +101,9 @@ func (c *Cloud) record(s Service, answer handler) http.Handler {
 			Header: r.Header.Clone(), Body: string(body), Status: seen.status, Answer: seen.body.String(),
 			Code: codeIn(seen.body.Bytes()), Strange: seen.strange,
 		})
+		if fault != nil && fault.Late {
+			fault.wait(r)
+		}
 		seen.send(w)
 	})
 }

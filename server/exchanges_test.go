@@ -1,0 +1,27 @@
+package server_test
+
+import (
+	"strings"
+	"testing"
+
+	"understudy.example/understudy/server"
+)
+
+// TestExchanges are counted by words of closed sets.
+func TestExchanges(t *testing.T) {
+	exchanges := server.NewExchanges()
+	h := open(t, func(h *house) { h.config.Exchanges = exchanges })
+	exchanges.Count("validate", "ok")
+	exchanges.Count("validate", "ok")
+	for _, word := range []string{"Invented", "Invented too"} {
+		exchanges.Count(word, word)
+	}
+	text := h.api("GET", "/metrics", "").body
+	for _, want := range []string{
+		`understudy_intune_requests_total{action="validate",result="ok"} 2`, `understudy_intune_requests_total{action="other",result="other"} 2`,
+	} {
+		if !strings.Contains(text, want) {
+			t.Errorf("no %s", want)
+		}
+	}
+}
