@@ -82,6 +82,9 @@ func (s *Server) serveChallenge(w http.ResponseWriter, r *http.Request, live *co
 	}
 	user, password, _ := r.BasicAuth()
 	if !live.MayAsk(user, challenge.NewSecret(password)) {
+		if s.mayAskElsewhere(user, challenge.NewSecret(password)) {
+			return deniedPage(live.Record.Policy.Page)
+		}
 		// Always with the header: clients that try NTLM first fall back to
 		// Basic only when they see it.
 		refused := fixedText(http.StatusUnauthorized, textNotYours)
@@ -96,6 +99,13 @@ func (s *Server) serveChallenge(w http.ResponseWriter, r *http.Request, live *co
 		}
 	}
 	return s.giveChallenge(r.Context(), live, r.Method, form, user)
+}
+
+// mayAskElsewhere says whether user and password are those of another
+// configuration: real NDES tells whoever it knows and does not serve so on a
+// page, not by a status.
+func (s *Server) mayAskElsewhere(user string, password challenge.Secret) bool {
+	return slices.ContainsFunc(s.configurations.List(), func(l *configuration.Live) bool { return l.MayAsk(user, password) })
 }
 
 // readWebhook reads a body that nothing is taken from: Jamf says which device

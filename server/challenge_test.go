@@ -199,7 +199,7 @@ func TestChallengePageIsClosed(t *testing.T) {
 	_, other := w.dynamic(t, "other")
 	okta := strings.TrimPrefix(w.server.ChallengeURL(live.Record), w.base)
 	for what, credentials := range map[string][2]string{
-		"none": {"", ""}, "wrong password": {"one-time", "wrong"}, "wrong user": {"admin", password}, "another's": {"other", other},
+		"none": {"", ""}, "wrong password": {"one-time", "wrong"}, "wrong user": {"admin", password},
 		"the admin token": {"one-time", worldToken}, "no password": {"one-time", ""},
 	} {
 		response, body := w.ask(t, "GET", okta, credentials[0], credentials[1], "")
@@ -207,6 +207,10 @@ func TestChallengePageIsClosed(t *testing.T) {
 			challengeOnPage.Match(body) {
 			t.Errorf("%s: status %d, %q: %s", what, response.StatusCode, response.Header.Get("WWW-Authenticate"), body)
 		}
+	}
+	if response, body := w.ask(t, "GET", okta, "other", other, ""); response.StatusCode != http.StatusOK || challengeOnPage.Match(body) ||
+		!strings.Contains(string(body), "You do not have sufficient permission to enroll with SCEP.  Please contact your system administrator.") {
+		t.Errorf("the user of another configuration: status %d: %s", response.StatusCode, body)
 	}
 	for _, path := range []string{"/scep/default/challenge", "/scep/nobody/challenge", "/scep/challenge", strings.Replace(okta, live.Record.ID, "rac00000000000000000", 1)} {
 		if response, _ := w.ask(t, "GET", path, "one-time", password, ""); response.StatusCode != http.StatusNotFound {

@@ -123,7 +123,7 @@ func (c *Client) act(ctx context.Context, action, path string, body any) error {
 	err := c.call(ctx, serviceValidation, "/ScepActions/"+path, versionValidation, body, &a)
 	if err != nil {
 		c.observe(action, resultOf(err), "")
-		return fmt.Errorf("Intune %s: %w", path, err) //nolint:staticcheck // a name begins it
+		return fmt.Errorf("ask Intune for %s: %w", path, err)
 	}
 	if a.Code == nil || *a.Code != "Success" { // compared as it is, like the reference clients do
 		refused := &RefusedError{Description: shorten(a.ErrorDescription)}

@@ -82,7 +82,7 @@ func (c *Client) Revocations(ctx context.Context, most int) ([]RevocationRequest
 		return nil, err
 	}
 	if answer.Value == nil {
-		return nil, fmt.Errorf("Intune downloadRevocationRequests: %w", errUnreadable) //nolint:staticcheck // a name begins it
+		return nil, fmt.Errorf("ask Intune for downloadRevocationRequests: %w", errUnreadable)
 	}
 	var all []RevocationRequest
 	for _, v := range *answer.Value {
@@ -120,7 +120,7 @@ func (c *Client) ReportRevocations(ctx context.Context, results []RevocationResu
 		return err
 	}
 	if !answer.Value {
-		return errors.New("Intune did not take the results of revocations") //nolint:staticcheck // a name begins it
+		return errors.New("the results of revocations were not taken: Intune did not take them")
 	}
 	return nil
 }
@@ -132,7 +132,7 @@ func (c *Client) connect(ctx context.Context, action, path string, body, answer 
 	err := c.call(ctx, serviceConnector, "/CertificateAuthorityRequests/"+path, versionConnector, body, answer)
 	c.observe(action, resultOf(err), "")
 	if err != nil {
-		return fmt.Errorf("Intune %s: %w", path, err) //nolint:staticcheck // a name begins it
+		return fmt.Errorf("ask Intune for %s: %w", path, err)
 	}
 	return nil
 }

@@ -30,7 +30,7 @@ func (e *DiscoveryError) Unwrap() error { return e.Err }
 
 // errNotListed is what a tenant without licence, or an application in the wrong
 // tenant, looks like.
-var errNotListed = errors.New("Graph does not list it: the tenant has no Intune licence, or the application is in another tenant") //nolint:staticcheck // a name begins it
+var errNotListed = errors.New("its entry is missing: Graph does not list it: the tenant has no Intune licence, or the application is in another tenant")
 
 // service returns the address of one of Intune's services, asking Graph when
 // it is not known. Callers who ask at once share a request.

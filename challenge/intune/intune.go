@@ -79,7 +79,7 @@ type Client struct {
 // New checks the options and makes a client. It sends nothing.
 func New(o Options) (*Client, error) {
 	if err := o.check(); err != nil {
-		return nil, fmt.Errorf("Intune: %w", err)
+		return nil, fmt.Errorf("set up Intune: %w", err)
 	}
 	if o.Deadline == 0 {
 		o.Deadline = DefaultDeadline
@@ -90,7 +90,7 @@ func New(o Options) (*Client, error) {
 	c := &Client{o: o, http: newHTTPClient(o), waits: map[string]time.Time{}}
 	t, err := newTokens(o, c.http)
 	if err != nil {
-		return nil, fmt.Errorf("Intune: %w", err)
+		return nil, fmt.Errorf("set up Intune: %w", err)
 	}
 	c.tokens = t
 	return c, nil

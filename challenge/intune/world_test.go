@@ -121,13 +121,6 @@ func (w *world) fail(t *testing.T, f fake.Fault) {
 // calls counts the calls to a service.
 func (w *world) calls(s fake.Service) int { return len(w.CallsTo(s)) }
 
-// last is the exchange that the client reported last.
-func (w *world) last() intune.Exchange {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return w.exchanges[len(w.exchanges)-1]
-}
-
 // good is a request that Intune has nothing against.
 func (w *world) good(t *testing.T) intune.Subject {
 	t.Helper()

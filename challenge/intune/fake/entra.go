@@ -286,7 +286,12 @@ func (c *Cloud) authorized(r *http.Request, resource, role string) (status int, 
 		return http.StatusUnauthorized, fmt.Errorf("the token is for %s, not for %s", granted.resource, resource)
 	}
 	if !slices.Contains(granted.roles, role) {
-		return http.StatusForbidden, errors.New("Insufficient privileges to complete the operation.") //nolint:staticcheck // Microsoft's words
+		return http.StatusForbidden, insufficientError{}
 	}
 	return 0, nil
 }
+
+// insufficientError is a refusal in Microsoft's words.
+type insufficientError struct{}
+
+func (insufficientError) Error() string { return "Insufficient privileges to complete the operation." }
