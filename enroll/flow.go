@@ -5,6 +5,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"understudy.example/understudy/ca"
@@ -291,9 +292,14 @@ func (f *flow) keep(ctx context.Context, permit *ca.Permit, auth authorisation,
 	return identity, nil
 }
 
-// recipient is the RA certificate that signs replies.
+// recipient is the RA certificate that signs replies: the one that the client
+// encrypted to, since it may know no other, or else the current one.
 func (f *flow) recipient() scep.Recipient {
-	r := f.recipients()[0]
+	ours := f.recipients()
+	r := ours[0]
+	if i := slices.IndexFunc(ours, func(o scep.Recipient) bool { return o.Certificate.Equal(f.message.Addressee) }); i > 0 {
+		r = ours[i]
+	}
 	r.Random = f.service.random
 	return r
 }

@@ -21,11 +21,7 @@ import (
 // content key takes the place of the real one, and the failure shows later, as
 // padding that is wrong. This keeps PKCS #1 v1.5 from being an oracle (RFC 8017
 // §7.2, and Bleichenbacher before it).
-func (e *envelope) decrypt(recipients []Recipient, strict bool) (content []byte, flaw string, err error) {
-	r, k, err := e.choose(recipients, strict)
-	if err != nil {
-		return nil, "", err
-	}
+func (e *envelope) decrypt(r Recipient, k encryptedKey) (content []byte, flaw string, err error) {
 	if k.key == nil {
 		flaw = "envelope is for somebody else"
 	}

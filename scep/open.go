@@ -113,7 +113,14 @@ func (m *Message) openEnvelope(recipients []Recipient, o Options) (content []byt
 		m.warn(WarnDES)
 	}
 	m.cipher = e.cipher
-	return e.decrypt(recipients, o.Strict)
+	r, k, err := e.choose(recipients, o.Strict)
+	if err != nil {
+		return nil, "", err
+	}
+	if k.key != nil {
+		m.Addressee = r.Certificate
+	}
+	return e.decrypt(r, k)
 }
 
 // uniform makes a bad message of the envelope or of what is in it the one

@@ -98,6 +98,9 @@ type Message struct {
 	Digest crypto.Hash
 	// SHA256 is the digest of the whole pkiMessage as received.
 	SHA256 [32]byte
+	// Addressee is whose key opened the envelope, or was to open it; nil before
+	// that and when it is for somebody else.
+	Addressee *x509.Certificate
 	// Warnings are oddities that were tolerated, as short fixed words.
 	Warnings []string
 

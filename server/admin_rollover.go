@@ -45,6 +45,8 @@ func (s *Server) showRollover(w http.ResponseWriter, r *http.Request) error {
 
 // prepareRollover is POST /authority/rollover/prepare.
 func (s *Server) prepareRollover(w http.ResponseWriter, _ *http.Request) error {
+	s.rollover.Lock()
+	defer s.rollover.Unlock()
 	if _, err := s.authority.PrepareRollover(); err != nil {
 		return rolloverProblem(err)
 	}
@@ -57,6 +59,8 @@ func (s *Server) prepareRollover(w http.ResponseWriter, _ *http.Request) error {
 // crash in between leaves an entry too many, never a certificate whose issuer
 // is unknown.
 func (s *Server) activateRollover(w http.ResponseWriter, r *http.Request) error {
+	s.rollover.Lock() // what is recorded must be what is activated
+	defer s.rollover.Unlock()
 	ctx := context.WithoutCancel(r.Context())
 	next := s.authority.Rollover()
 	if next.State != ca.RolloverPrepared {
@@ -85,6 +89,8 @@ func (s *Server) recordGeneration(ctx context.Context, c ca.Certificates) error 
 
 // cancelRollover is POST /authority/rollover/cancel.
 func (s *Server) cancelRollover(w http.ResponseWriter, _ *http.Request) error {
+	s.rollover.Lock()
+	defer s.rollover.Unlock()
 	if err := s.authority.CancelRollover(); err != nil {
 		return rolloverProblem(err)
 	}

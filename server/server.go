@@ -16,6 +16,7 @@ import (
 	"net/http"
 	"net/netip"
 	"runtime"
+	"sync"
 	"sync/atomic"
 
 	"understudy.example/understudy/ca"
@@ -82,7 +83,8 @@ type Server struct {
 	proxies      proxies
 	limiter      *limiter
 	gate         *gate
-	delegated    *gate // of messages about which Microsoft is asked
+	delegated    *gate      // of messages about which Microsoft is asked
+	rollover     sync.Mutex // held by whoever prepares, activates or cancels one
 	largeBodies  chan struct{}
 	transactions *transactionLog
 	metrics      *metrics
