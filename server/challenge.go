@@ -21,6 +21,7 @@ const (
 	challengeBetween   = "/registrationAuthorities/"
 	challengeSuffix    = "/challenge"
 	micromdmSuffix     = "/v1/challenge" // behind micromdm's base URL
+	stepSuffix         = "/webhook"      // what step-ca is told to ask
 	challengeRealm     = `Basic realm="Understudy challenge", charset="UTF-8"`
 	textNotYours       = "user name or password is wrong"
 	maxChallengeFields = 64 << 10 // of a webhook
@@ -33,6 +34,7 @@ type hook int
 const (
 	hookPage     hook = iota // GET: the page of NDES; POST: Jamf's webhook, plain text
 	hookMicromdm             // POST: {"string": …}
+	hookStep                 // POST: step-ca's SCEPCHALLENGE webhook, which judges a challenge
 )
 
 // challengeEndpoint returns the configuration whose challenges a path gives
@@ -56,6 +58,8 @@ func (s *Server) challengeEndpoint(path string) (*configuration.Live, hook, bool
 	name, ok := strings.CutSuffix(rest, micromdmSuffix)
 	if ok {
 		form = hookMicromdm
+	} else if name, ok = strings.CutSuffix(rest, stepSuffix); ok {
+		form = hookStep
 	} else if name, ok = strings.CutSuffix(rest, challengeSuffix); !ok {
 		return nil, 0, false
 	}
@@ -66,7 +70,7 @@ func (s *Server) challengeEndpoint(path string) (*configuration.Live, hook, bool
 // serveChallenge gives out a challenge to whoever knows user and password.
 func (s *Server) serveChallenge(w http.ResponseWriter, r *http.Request, live *configuration.Live, form hook) response {
 	allowed := []string{http.MethodGet, http.MethodPost}
-	if form == hookMicromdm {
+	if form != hookPage {
 		allowed = allowed[1:]
 	}
 	if !slices.Contains(allowed, r.Method) {
@@ -94,8 +98,12 @@ func (s *Server) serveChallenge(w http.ResponseWriter, r *http.Request, live *co
 		return refused
 	}
 	if r.Method == http.MethodPost {
-		if refused := readWebhook(w, r); refused != nil {
+		body, refused := readWebhook(w, r)
+		if refused != nil {
 			return *refused
+		}
+		if form == hookStep {
+			return s.judgeForStep(r.Context(), live, body)
 		}
 	}
 	return s.giveChallenge(r.Context(), live, r.Method, form, user)
@@ -108,9 +116,9 @@ func (s *Server) mayAskElsewhere(user string, password challenge.Secret) bool {
 	return slices.ContainsFunc(s.configurations.List(), func(l *configuration.Live) bool { return l.MayAsk(user, password) })
 }
 
-// readWebhook reads a body that nothing is taken from: Jamf says which device
-// it asks for in ways that differ from version to version.
-func readWebhook(w http.ResponseWriter, r *http.Request) *response {
+// readWebhook reads a body. Of Jamf's nothing is taken: it says which device it
+// asks for in ways that differ from version to version.
+func readWebhook(w http.ResponseWriter, r *http.Request) ([]byte, *response) {
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxChallengeFields))
 	refused := response{}
 	kind, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type"))
@@ -123,10 +131,10 @@ func readWebhook(w http.ResponseWriter, r *http.Request) *response {
 	case kind == "application/json" && !json.Valid(body):
 		refused = fixedText(http.StatusBadRequest, "body is not JSON")
 	default:
-		return nil
+		return body, nil
 	}
 	refused.hangUp = true
-	return &refused
+	return nil, &refused
 }
 
 // giveChallenge makes a challenge and shows it in the form that was asked for.

@@ -2,6 +2,9 @@ package server_test
 
 import (
 	"bytes"
+	"crypto/rand"
+	"crypto/x509"
+	"crypto/x509/pkix"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -366,5 +369,57 @@ func TestChallengeAPI(t *testing.T) {
 	}
 	if a := h.api("GET", "/api/v1/challenges/ch_nobody", ""); a.status != 404 {
 		t.Errorf("an unknown one: %d", a.status)
+	}
+}
+
+// TestStepWebhook judges a challenge for a step-ca: one yes for each.
+func TestStepWebhook(t *testing.T) {
+	w := newWorld(t, worldOptions{})
+	_, password := w.dynamic(t, "one-time")
+	text := w.challenge(t, "one-time", password)
+	csr, err := x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{Subject: pkix.Name{CommonName: "C02XLSTEP001"}}, deviceKey())
+	if err != nil {
+		t.Fatal(err)
+	}
+	body := func(challenge string) string {
+		b, err := json.Marshal(map[string]any{"timestamp": "x", "provisionerName": "scep", "scepChallenge": challenge, "scepTransactionID": "T-1",
+			"x509CertificateRequest": map[string]any{"raw": csr, "publicKeyAlgorithm": "RSA"}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(b)
+	}
+	var allowed atomic.Int64
+	var all sync.WaitGroup
+	for range 8 {
+		all.Go(func() {
+			response, answer := w.ask(t, "POST", "/scep/one-time/webhook", "one-time", password, body(text))
+			var a struct{ Allow bool }
+			if response.StatusCode != 200 || json.Unmarshal(answer, &a) != nil {
+				t.Errorf("status %d: %s", response.StatusCode, answer)
+			}
+			if a.Allow {
+				allowed.Add(1)
+			}
+		})
+	}
+	all.Wait()
+	if allowed.Load() != 1 {
+		t.Errorf("%d of 8 were allowed, want one", allowed.Load())
+	}
+	r := w.requestWith(t, text, "C02XLSTEP001")
+	if reply := w.read(t, r, w.post(t, "one-time", encode(t, r))); reply.Status != client.Failure {
+		t.Errorf("a challenge that step-ca used is good here as well: %s", reply.Status)
+	}
+	for what, c := range map[string]struct {
+		method, user, body string
+		status             int
+	}{
+		"no password": {"POST", "", body(text), 401}, "GET": {"GET", "one-time", "", 405}, "no JSON": {"POST", "one-time", "{", 400},
+		"no request": {"POST", "one-time", `{"scepChallenge":"x"}`, 400},
+	} {
+		if response, answer := w.ask(t, c.method, "/scep/one-time/webhook", c.user, password, c.body); response.StatusCode != c.status {
+			t.Errorf("%s: status %d: %s, want %d", what, response.StatusCode, answer, c.status)
+		}
 	}
 }

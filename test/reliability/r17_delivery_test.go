@@ -15,11 +15,11 @@ import (
 	"understudy.example/understudy/test/internal/program"
 )
 
-// TestR21_KillDuringDelivery kills the server while Microsoft Intune is told of
+// TestR17_KillDuringDelivery kills the server while Microsoft Intune is told of
 // a certificate: before the notification left, and after it was taken. The next
 // process ends what the dead one began; the device that repeats its request
 // gets that one certificate, or a refusal when Intune refuses now.
-func TestR21_KillDuringDelivery(t *testing.T) {
+func TestR17_KillDuringDelivery(t *testing.T) {
 	for _, tt := range []struct {
 		name string
 		// The fault in which the server is killed.
