@@ -15,19 +15,26 @@ var exchangeWords = map[string][]string{
 
 // Exchanges counts requests to Microsoft: understudy_intune_requests_total. It
 // is safe for concurrent use.
-type Exchanges struct{ counter *prometheus.CounterVec }
+type Exchanges struct {
+	counter *prometheus.CounterVec
+	codes   []string
+}
 
-// NewExchanges returns a count of none.
-func NewExchanges() *Exchanges {
+// NewExchanges returns a count of none. codes are the values that the label
+// code may have besides none; anything else is counted as "other".
+func NewExchanges(codes []string) *Exchanges {
 	return &Exchanges{prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "understudy_intune_requests_total",
-		Help: "Requests to Microsoft for configurations of mode intune, by what was asked and how it ended.",
-	}, []string{"action", "result"})}
+		Help: "Requests to Microsoft for configurations of mode intune, by what was asked, how it ended and the code that Intune gave.",
+	}, []string{"action", "result", "code"}), codes}
 }
 
 // Count counts one, by the words of intune.Exchange.
-func (e *Exchanges) Count(action, result string) {
-	e.counter.WithLabelValues(oneOf(exchangeWords["action"], action), oneOf(exchangeWords["result"], result)).Inc()
+func (e *Exchanges) Count(action, result, code string) {
+	if code != "" {
+		code = oneOf(e.codes, code)
+	}
+	e.counter.WithLabelValues(oneOf(exchangeWords["action"], action), oneOf(exchangeWords["result"], result), code).Inc()
 }
 
 func oneOf(words []string, word string) string {

@@ -125,3 +125,10 @@ func TestExpiredText(t *testing.T) {
 		t.Errorf("got %v, want %q in it", err, want)
 	}
 }
+
+// TestKnownCodes: the client knows what the cloud can say.
+func TestKnownCodes(t *testing.T) {
+	if got, want := intune.Codes(), fake.Codes(); !slices.Equal(got, want) {
+		t.Errorf("known: %v, want %v", got, want)
+	}
+}

@@ -13,12 +13,12 @@ import (
 // delegate makes what asks Microsoft Intune. Every exchange is in the log, and
 // no secret of it.
 func (in *instance) delegate(log *slog.Logger) configuration.Delegate {
-	in.exchanges = server.NewExchanges()
+	in.exchanges = server.NewExchanges(intune.Codes())
 	clients := &intune.Clients{
 		CallerInfo: "Understudy " + version(),
 		Log:        log,
 		Observe: func(e intune.Exchange) {
-			in.exchanges.Count(e.Action, e.Result)
+			in.exchanges.Count(e.Action, e.Result, e.Code)
 			log.Info("microsoft", "action", e.Action, "result", e.Result, "code", e.Code)
 		},
 		IssuerName: func(c *x509.Certificate) string { return device.FormatName(c.RawIssuer) },
