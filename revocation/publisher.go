@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"crypto/x509"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -202,12 +203,12 @@ func (p *Publisher) make(ctx context.Context, issuer *x509.Certificate, s *publi
 	s.making = nil
 	if m.err != nil {
 		s.failed, s.retry = m, time.Now().Add(retryAfter)
-		p.log.Error("CRL not renewed", "issuer", issuer.Subject.String(), "error", m.err,
+		p.log.Error("CRL not renewed", "issuer", hex.EncodeToString(issuer.SubjectKeyId), "error", m.err,
 			"last_number", s.current.Number, "last_valid_until", s.current.NextUpdate)
 		return
 	}
 	s.failed, s.current, s.knows = nil, m.crl, m.knows
-	p.log.Info("CRL published", "issuer", issuer.Subject.String(), "number", m.crl.Number, "next_update", m.crl.NextUpdate)
+	p.log.Info("CRL published", "issuer", hex.EncodeToString(issuer.SubjectKeyId), "number", m.crl.Number, "next_update", m.crl.NextUpdate)
 }
 
 // build makes the next CRL of an issuer.
