@@ -21,6 +21,11 @@ func (d *Depot) joinLedger(s state, closedInOrder bool, o Options) error {
 	if size < 0 && synced > 0 {
 		return fmt.Errorf("ledger %s is missing, but the database holds %d records of it; restore a backup", path, s.head.number)
 	}
+	if size <= 0 { // a ledger must not outlive a power cut that takes the new database's name
+		if err := syncDir(d.dir); err != nil {
+			return err
+		}
+	}
 	f, err := openLedger(path)
 	if err != nil {
 		return err
