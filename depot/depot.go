@@ -53,6 +53,10 @@ type Depot interface {
 	DeviceLists
 	Challenges
 	Deliveries
+	Windows
+	Tokens
+	Webhooks
+	Lab
 
 	// Commit stores, in one step: the transaction, the identity, the device,
 	// the spent challenge if there is one, the mark on the certificate that is
@@ -80,7 +84,8 @@ type Depot interface {
 	// ErrNotFound.
 	IdentityBySHA256(ctx context.Context, sha256 [32]byte) (Identity, error)
 	// Identities lists a page. A cursor that this depot did not make is
-	// ErrCursor.
+	// ErrCursor. It looks at no more than MaxLook identities: with a filter
+	// that fits few, a page can be short, or empty, and yet go on.
 	Identities(ctx context.Context, q IdentityQuery) (Page[Identity], error)
 
 	// Device finds one. It is what the commits made of it: FirstSeen and

@@ -228,6 +228,12 @@ type ConfigurationPolicy struct {
 	ChallengeTTL   time.Duration // life of a one-time challenge
 	MaxOutstanding int           // challenges that nobody has used yet
 	Page           string        // form of the challenge page: "okta", "ndes"
+
+	// The redistribution window, see package redistribution.
+	WindowKind   string // "days_before", "percent_remaining"
+	WindowValue  int    // days, or percent
+	WindowStrict bool   // days_before: a shorter lifetime is all window
+	AckTimeout   time.Duration
 }
 
 // AuthorityGeneration is the set of CA certificates in force.
@@ -260,6 +266,23 @@ const (
 	EventRequestPending       EventType = "request.pending"
 	EventRequestApproved      EventType = "request.approved" // beside it: certificate.issued
 	EventRequestDenied        EventType = "request.denied"
+
+	EventCertificateSuperseded      EventType = "certificate.superseded"        // a newer one exists for the device
+	EventRedistributionDue          EventType = "redistribution.due"            // its window opened
+	EventRedistributionAcknowledged EventType = "redistribution.acknowledged"   // somebody pushes the profile
+	EventRedistributionUndone       EventType = "redistribution.unacknowledged" // the push failed
+	EventRedistributionStalled      EventType = "redistribution.stalled"        // pushed, and nothing came of it
+	EventRedistributionFulfilled    EventType = "redistribution.fulfilled"      // the device enrolled again in the window
+	EventRedistributionMissed       EventType = "redistribution.missed"         // the window closed
+	EventChallengeRejected          EventType = "challenge.rejected"            // in sums, see Rejections
+	EventClockMoved                 EventType = "clock.moved"
+	EventSeeded                     EventType = "store.seeded"
+	EventTokenAdded                 EventType = "token.added"
+	EventTokenRemoved               EventType = "token.removed"
+	EventWebhookAdded               EventType = "webhook.added"
+	EventWebhookChanged             EventType = "webhook.changed"
+	EventWebhookDisabled            EventType = "webhook.disabled"
+	EventWebhookRemoved             EventType = "webhook.removed"
 )
 
 // Event is something that happened, in the same step that made it true.
@@ -274,6 +297,19 @@ type Event struct {
 	TransactionID     string
 	RequestID         string
 	ChallengeID       string // of challenge.issued and challenge.withdrawn
+
+	By           string // who did it: of acknowledgements, revocations, clock, tokens and webhooks
+	Reason       string // of certificate.revoked and challenge.rejected
+	Count        int    // of challenge.rejected and store.seeded
+	SupersededBy string // certificate serial of the successor
+	CommandID    string // of redistribution.acknowledged
+	SubjectID    string // tk_… or wh_…, of events of tokens and webhooks
+	// Source is the address of the last one that was refused, of
+	// challenge.rejected.
+	Source string
+	// Offset and FrozenAt are what a lab set its clock to, of clock.moved.
+	Offset   time.Duration
+	FrozenAt time.Time
 }
 
 // Order of a list of identities.
@@ -295,10 +331,40 @@ type IdentityQuery struct {
 	PublicKeySHA256 [32]byte
 	NotAfterFrom    time.Time // [from, to)
 	NotAfterTo      time.Time
-	Order           Order
-	Limit           int // see PageLimit
-	Cursor          string
+	// Name selects by one of the names in NameKind; NamePrefix by its
+	// beginning. Case does not matter. It walks an index.
+	NameKind   NameKind
+	Name       string
+	NamePrefix bool
+	// IssuedFrom and IssuedTo select by IssuedAt, [from, to).
+	IssuedFrom time.Time
+	IssuedTo   time.Time
+	// AsOf shows what was stored as it was then: without what was issued
+	// later, and with revocations, renewals and uses that came later undone.
+	// Zero: as it is.
+	AsOf time.Time
+	// Match is asked last, nil: everything. The standing is StandingNone
+	// unless WithStanding. It must not call the depot.
+	Match        func(Identity, Standing) bool
+	WithStanding bool
+	Order        Order
+	Limit        int // see PageLimit
+	Cursor       string
 }
+
+// MaxLook is how many identities one page of a filtered list looks at.
+const MaxLook = 20_000
+
+// NameKind is a kind of name by which identities are found.
+type NameKind string
+
+// The names that have an index.
+const (
+	NameDeviceSerial NameKind = "device_serial"
+	NameProfileUUID  NameKind = "profile_uuid"
+	NameUDID         NameKind = "udid"
+	NameUPN          NameKind = "upn"
+)
 
 // DeviceQuery selects devices.
 type DeviceQuery struct {
@@ -310,7 +376,11 @@ type DeviceQuery struct {
 // EventQuery selects events after a sequence number.
 type EventQuery struct {
 	After uint64
-	Limit int
+	// Types and ConfigurationID select; empty: all. A page looks at no more
+	// than MaxLook events and can be short and yet go on.
+	Types           []EventType
+	ConfigurationID string
+	Limit           int
 }
 
 // Page is one page of a list. NextCursor is empty on the last one.

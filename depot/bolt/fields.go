@@ -168,6 +168,10 @@ func configurationFields(c *depot.Configuration) []field {
 		{41, "changed_at", &c.ChangedAt},
 		{42, "secret_reset_at", &c.SecretResetAt},
 		{43, "removed_at", &c.RemovedAt},
+		{60, "window_kind", &c.Policy.WindowKind},
+		{61, "window_value", &c.Policy.WindowValue},
+		{62, "window_strict", &c.Policy.WindowStrict},
+		{63, "ack_timeout", &c.Policy.AckTimeout},
 	}
 }
 
@@ -333,5 +337,14 @@ func eventFields(e *depot.Event) []field {
 		{7, "transaction_id", &e.TransactionID},
 		{8, "request_id", &e.RequestID},
 		{9, "challenge_id", &e.ChallengeID},
+		{10, "by", &e.By},
+		{11, "reason", &e.Reason},
+		{12, "count", &e.Count},
+		{13, "superseded_by", &e.SupersededBy},
+		{14, "command_id", &e.CommandID},
+		{15, "subject_id", &e.SubjectID},
+		{16, "source", &e.Source},
+		{17, "offset", &e.Offset},
+		{18, "frozen_at", &e.FrozenAt},
 	}
 }

@@ -12,7 +12,7 @@ import (
 
 // format is the number of this layout. Adding a field or a bucket raises it, and
 // adds a step to upgrades.
-const format = 2
+const format = 3
 
 // The buckets. One counter numbers the steps of the whole depot: the number
 // of a step is the Sequence of its transaction and of its event and the number
@@ -51,6 +51,24 @@ const (
 	byUnspent            = "challenges_unspent"      // end, number → nothing; withdrawn ones too
 	bucketHeldBack       = "held_back"               // number → what is held back since that step
 	bucketHeldCSRs       = "held_back_csrs"          // number → its CSR
+
+	// Since format 3: windows.
+	byStanding       = "by_standing"        // configuration id, 0, standing, lifetime, notAfter, certificate serial → nothing
+	bucketCounters   = "standing_counters"  // see counters.go
+	byStall          = "by_stall"           // configuration id, 0, StallsAt, certificate serial → nothing
+	bucketHistories  = "redistribution"     // certificate serial → its acknowledgements and announcements
+	bucketWatermarks = "watermarks"         // configuration id, 0, lifetime, purpose → time
+	bucketRechecks   = "rechecks"           // number → certificate serial
+	byRecheck        = "rechecks_by_serial" // certificate serial → number
+
+	// Since format 3: names, tokens, webhooks, the lab.
+	byName              = "by_name"          // kind, name in one case, 0, number → certificate serial
+	bucketTokens        = "tokens"           // id → token, removed ones too
+	byTokenSHA256       = "tokens_by_sha256" // SHA-256 of the token → id
+	bucketWebhooks      = "webhooks"         // id → webhook, removed ones too
+	bucketProgress      = "webhook_progress" // id → last event that the webhook got or that is on its way
+	bucketNotifications = "notifications"    // webhook id, 0, waiting or dead, event → notification
+	bucketSeedings      = "seedings"         // number → seeding
 )
 
 func buckets() []string {
@@ -59,7 +77,9 @@ func buckets() []string {
 		bySHA256, byMessage, byNotAfter, byTransaction, byDevice, byPublicKey,
 		bucketRequests, byRequestID, byRequestTransaction, byRequestMessage,
 		byIssuer, byUnused, bucketCRLNumbers, bucketDeviceLists,
-		bucketGiven, byGivenID, byGivenSHA256, byOutstanding, byUnspent, bucketHeldBack, bucketHeldCSRs}
+		bucketGiven, byGivenID, byGivenSHA256, byOutstanding, byUnspent, bucketHeldBack, bucketHeldCSRs,
+		byStanding, bucketCounters, byStall, bucketHistories, bucketWatermarks, bucketRechecks, byRecheck,
+		byName, bucketTokens, byTokenSHA256, bucketWebhooks, bucketProgress, bucketNotifications, bucketSeedings}
 }
 
 // growsAtEnd says whether the keys of a bucket rise with time, so that its
@@ -80,6 +100,8 @@ const (
 	metaAuthority = "authority" // SHA-256 over the generation recorded last
 	metaUpgrade   = "upgrade"   // how far an upgrade to the next format came
 	metaProbe     = "probe"     // room that Ready tried to get
+	metaLabClock  = "lab_clock" // how a lab moved the time
+	metaLatest    = "latest"    // see depot.Windows.LatestChange
 )
 
 func number(n uint64) []byte { return binary.BigEndian.AppendUint64(nil, n) }

@@ -20,7 +20,7 @@ type upgrade func(tx *bbolt.Tx, after []byte) (next []byte, err error)
 
 // upgrades are the steps from format 1 to format: the first makes format 2.
 // The ledger is never upgraded: its records are read as they were written.
-func upgrades() []upgrade { return []upgrade{toFormat2} }
+func upgrades() []upgrade { return []upgrade{toFormat2, toFormat3} }
 
 // upgradePortion is how many records one transaction of an upgrade looks at.
 const upgradePortion = 2000
@@ -50,6 +50,33 @@ func toFormat2(tx *bbolt.Tx, after []byte) ([]byte, error) {
 			if err := b.put(e.bucket, e.key, e.value); err != nil {
 				return nil, err
 			}
+		}
+		serial, _ = c.Next()
+	}
+	return bytes.Clone(serial), nil
+}
+
+// toFormat3 makes the buckets of windows, names, tokens, webhooks and the lab,
+// and the entries that identities have in them.
+func toFormat3(tx *bbolt.Tx, after []byte) ([]byte, error) {
+	for _, name := range []string{byStanding, bucketCounters, byStall, bucketHistories, bucketWatermarks, bucketRechecks, byRecheck,
+		byName, bucketTokens, byTokenSHA256, bucketWebhooks, bucketProgress, bucketNotifications, bucketSeedings} {
+		if _, err := tx.CreateBucketIfNotExists([]byte(name)); err != nil {
+			return nil, err
+		}
+	}
+	b, c := &batch{tx: tx}, tx.Bucket([]byte(bucketIdentities)).Cursor()
+	serial, _ := c.Seek(after)
+	for range upgradePortion {
+		if serial == nil {
+			return nil, nil
+		}
+		s, err := load(tx, bucketIdentities, serial, identityFields)
+		if err == nil {
+			err = errors.Join(b.upgradeNames(s, serial), b.upgradeStanding(s, serial))
+		}
+		if err != nil {
+			return nil, err
 		}
 		serial, _ = c.Next()
 	}
