@@ -13,7 +13,7 @@ import (
 type certCmd struct {
 	List   certListCmd   `cmd:"" help:"List certificates, latest first."`
 	Show   certShowCmd   `cmd:"" help:"Show one certificate and how it came to be."`
-	Export certExportCmd `cmd:"" help:"Write one certificate as PEM or DER."`
+	Export certExportCmd `cmd:"" help:"Write one certificate, or all that a search finds."`
 	Revoke certRevokeCmd `cmd:"" help:"Revoke a certificate, put it on hold or lift a hold."`
 	Used   certUsedCmd   `cmd:"" help:"Say that a certificate was seen in use."`
 }

@@ -10,6 +10,8 @@ import (
 type certListCmd struct {
 	clientFlags   `embed:""`
 	pageFlags     `embed:""`
+	Search        string    `from:"flag" placeholder:"QUERY" help:"That match, as \"device-serial:C02* expires<30d\"."`
+	AsOf          time.Time `from:"flag" placeholder:"TIME" help:"As it was at this time, without what came later, as 2026-12-01T00:00:00Z (default: now)."`
 	Configuration string    `from:"flag" placeholder:"NAME" help:"Of this configuration."`
 	Device        string    `from:"flag" placeholder:"KEY" help:"Of this device; see \"device list\"; needs --configuration."`
 	Transaction   string    `from:"flag" placeholder:"ID" help:"Of this SCEP transaction; needs --configuration."`
@@ -25,6 +27,7 @@ func (certListCmd) Help() string {
 Examples:
 
     understudy cert list --configuration default
+    understudy cert list --search "device-serial:C02* expires<30d"
     understudy cert list --not-after-to 2026-12-01T00:00:00Z --order not_after
     understudy cert list --all -o json | jq -r '.items[].certificate_serial'`
 }
@@ -39,6 +42,8 @@ func (c *certListCmd) Run(a *app) error {
 		"public_key":     c.PublicKey,
 		"not_after_from": output.Time(c.NotAfterFrom),
 		"not_after_to":   output.Time(c.NotAfterTo),
+		"q":              c.Search,
+		"as_of":          output.Time(c.AsOf),
 	} {
 		if value != "" {
 			query[name] = []string{value}

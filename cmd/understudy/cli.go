@@ -26,6 +26,11 @@ type cli struct {
 	Conf    configCmd  `cmd:"" name:"config" help:"Configurations: one SCEP endpoint each."`
 	Cert    certCmd    `cmd:"" help:"Certificates that were issued."`
 	Device  deviceCmd  `cmd:"" help:"Devices that hold certificates."`
+	Window  windowCmd  `cmd:"" help:"The redistribution window: which profiles to push again."`
+	Invent  inventCmd  `cmd:"" name:"inventory" help:"Count devices and certificates of each configuration."`
+	Events  eventsCmd  `cmd:"" help:"What happened, oldest first; or what happens."`
+	Webhook webhookCmd `cmd:"" help:"Who is told of events over HTTP."`
+	Token   tokenCmd   `cmd:"" help:"Further tokens of the admin API, with scopes."`
 	Chal    chalCmd    `cmd:"" name:"challenge" help:"One-time challenges."`
 	Request requestCmd `cmd:"" help:"Requests that wait for an operator."`
 	CA      caCmd      `cmd:"" name:"ca" help:"The authority's own certificates."`
@@ -69,7 +74,7 @@ type dataFlag struct {
 type clientFlags struct {
 	dataFlag  `embed:""`
 	Server    string `placeholder:"URL" help:"Admin URL of the server. Default: the one that runs on the data directory."`
-	TokenFile string `placeholder:"FILE" help:"File with the admin token. Default: where that server keeps it."`
+	TokenFile string `placeholder:"FILE" help:"File with the admin token, or with one that \"token add\" made. Default: where that server keeps the admin token."`
 }
 
 func (f clientFlags) client() (*api.Client, error) {
@@ -133,7 +138,8 @@ func (p pageFlags) list(f clientFlags, path string, query map[string][]string) (
 	if p.Cursor != "" {
 		query["cursor"] = []string{p.Cursor}
 	}
-	all := api.List[json.RawMessage]{Items: []json.RawMessage{}}
+	var whole map[string]json.RawMessage // the first page, whatever else it tells
+	items := []json.RawMessage{}
 	for {
 		answer, err := f.call(http.MethodGet, path, query, nil)
 		if err != nil || !p.All {
@@ -143,12 +149,27 @@ func (p pageFlags) list(f clientFlags, path string, query map[string][]string) (
 		if err := json.Unmarshal(answer, &page); err != nil {
 			return nil, fmt.Errorf("read the server's answer: %w", err)
 		}
-		all.Items = append(all.Items, page.Items...)
+		if whole == nil {
+			if err := json.Unmarshal(answer, &whole); err != nil {
+				return nil, fmt.Errorf("read the server's answer: %w", err)
+			}
+		}
+		items = append(items, page.Items...)
 		if page.NextCursor == nil {
-			return json.Marshal(all)
+			return joined(whole, items)
 		}
 		query["cursor"] = []string{*page.NextCursor}
 	}
+}
+
+// joined is a list with all items in one page.
+func joined(whole map[string]json.RawMessage, items []json.RawMessage) (json.RawMessage, error) {
+	text, err := json.Marshal(items)
+	if err != nil {
+		return nil, fmt.Errorf("join pages: %w", err)
+	}
+	whole["items"], whole["next_cursor"] = text, json.RawMessage("null")
+	return json.Marshal(whole)
 }
 
 // more tells people that a list goes on.

@@ -197,8 +197,11 @@ func problemOf(response *http.Response, body []byte) error {
 		problem = &Problem{Detail: fmt.Sprintf("%s answered %s, which is not how an understudy server answers", response.Request.URL.Redacted(), response.Status)}
 	}
 	problem.Status = response.StatusCode
-	if problem.Status == http.StatusUnauthorized {
-		problem.Detail = "the server did not accept the admin token; give the right one with --token-file"
+	switch {
+	case problem.Status == http.StatusUnauthorized:
+		problem.Detail = "the server did not accept the token; give the right one with --token-file"
+	case strings.Contains(response.Header.Get("WWW-Authenticate"), "insufficient_scope"):
+		problem.Detail += "; give another token with --token-file"
 	}
 	return problem
 }

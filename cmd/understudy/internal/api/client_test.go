@@ -60,9 +60,13 @@ func TestProblems(t *testing.T) {
 		{"something else", "text/html", `<h1>router</h1>`, 404, "which is not how an understudy server answers"},
 		{"broken", "application/problem+json", `{`, 400, "which is not how an understudy server answers"},
 		{"token", "application/problem+json", `{"detail":"no"}`, 401, "--token-file"},
+		{"scope", "application/problem+json", `{"detail":"the token lacks the scope ack"}`, 403, "the token lacks the scope ack; give another token with --token-file"},
 	} {
 		client := newClient(t, func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Type", test.kind)
+			if test.status == http.StatusForbidden {
+				w.Header().Set("WWW-Authenticate", `Bearer error="insufficient_scope", scope="ack"`)
+			}
 			w.WriteHeader(test.status)
 			_, _ = io.WriteString(w, test.body)
 		})

@@ -1,0 +1,119 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"slices"
+	"time"
+
+	"understudy.example/understudy/cmd/understudy/internal/api"
+	"understudy.example/understudy/cmd/understudy/internal/output"
+)
+
+type windowAckCmd struct {
+	clientFlags   `embed:""`
+	IDs           []string  `arg:"" optional:"" name:"id" help:"Ids of items (rd_…), or certificate serials."`
+	Device        string    `from:"flag" placeholder:"KEY" help:"The item of this device that is not superseded, instead of an id; see \"device list\"."`
+	Configuration string    `from:"flag" placeholder:"NAME" help:"The configuration, if several know the device."`
+	CommandID     string    `from:"flag" name:"command-id" placeholder:"ID" help:"The MDM's own id of the push. Saying the same again changes nothing."`
+	RequestedBy   string    `from:"flag" placeholder:"NAME" help:"Who asked for it, as jamf."`
+	RequestedAt   time.Time `from:"flag" placeholder:"TIME" help:"When, as 2026-12-01T00:00:00Z."`
+}
+
+// Help shows what to type.
+func (windowAckCmd) Help() string {
+	return `
+An item that is due or stalled becomes acknowledged, and stalls after the configuration's --ack-timeout
+unless the device enrols again. With several ids each is told what became of it; exit code 4 if one was
+not acknowledged.
+
+    understudy window ack rd_019a3f… --command-id 7F3A --requested-by jamf
+    understudy window ack --device serial:C02XL0GTJGH5
+    understudy window list --all -o json | jq -r '.items[].id' | xargs understudy window ack`
+}
+
+// ackPage is how many items one call acknowledges, the most that the server
+// allows.
+const ackPage = 500
+
+// Run acknowledges.
+func (c *windowAckCmd) Run(a *app) error {
+	fields := map[string]any{}
+	if c.CommandID != "" {
+		fields["command_id"] = c.CommandID
+	}
+	if c.RequestedBy != "" {
+		fields["requested_by"] = c.RequestedBy
+	}
+	if !c.RequestedAt.IsZero() {
+		fields["requested_at"] = output.Time(c.RequestedAt)
+	}
+	if len(c.IDs) > 1 && c.Device == "" {
+		return c.many(a, fields)
+	}
+	target := windowTarget{clientFlags: c.clientFlags, Device: c.Device, Configuration: c.Configuration}
+	if len(c.IDs) > 0 {
+		target.ID = c.IDs[0]
+	}
+	id, err := target.item()
+	if err != nil {
+		return err
+	}
+	answer, err := c.call(http.MethodPost, itemPath(id, "/ack"), nil, fields)
+	if err != nil {
+		return err
+	}
+	return show(a, answer, a.printWindowItem)
+}
+
+// many acknowledges several items, and says what became of each.
+func (c *windowAckCmd) many(a *app, fields map[string]any) error {
+	ids := make([]string, len(c.IDs))
+	for i, text := range c.IDs {
+		id, err := itemID(text)
+		if err != nil {
+			return err
+		}
+		ids[i] = id
+	}
+	results := []json.RawMessage{}
+	for part := range slices.Chunk(ids, ackPage) {
+		fields["ids"] = part
+		answer, err := c.call(http.MethodPost, "/api/v1/redistribution:ack", nil, fields)
+		if err != nil {
+			return err
+		}
+		var page struct{ Results []json.RawMessage }
+		if err := json.Unmarshal(answer, &page); err != nil {
+			return fmt.Errorf("read the server's answer: %w", err)
+		}
+		results = append(results, page.Results...)
+	}
+	return c.tell(a, results)
+}
+
+func (c *windowAckCmd) tell(a *app, results []json.RawMessage) error {
+	text, err := json.Marshal(map[string]any{"results": results})
+	if err != nil {
+		return fmt.Errorf("write results: %w", err)
+	}
+	var read api.Acknowledged
+	if err := json.Unmarshal(text, &read); err != nil {
+		return fmt.Errorf("read the server's answer: %w", err)
+	}
+	table, refused := output.NewTable("ID", "STATUS"), 0
+	for _, r := range read.Results {
+		table.Row(r.ID, r.Status)
+		if r.Status != "acknowledged" {
+			refused++
+		}
+	}
+	if err := show(a, text, func(api.Acknowledged) error { return table.Write(a.stdout) }); err != nil {
+		return err
+	}
+	if refused > 0 {
+		return &exitError{code: exitRefused, err: fmt.Errorf("%d of %d were not acknowledged", refused, len(read.Results))}
+	}
+	return nil
+}
