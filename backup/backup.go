@@ -27,6 +27,7 @@ const (
 	AuthorityDir = "authority"
 	TLSRootName  = "tls-root.pem"
 	TLSKeyName   = "tls-root.key"
+	WebhooksName = "webhooks.key"
 )
 
 // Format is the number of this form.
@@ -82,7 +83,7 @@ func mayBe(name string, size int64) error {
 		return fmt.Errorf("member %q has a size below zero", name)
 	case name == DatabaseName, name == LedgerName:
 		return nil
-	case name == ManifestName, name == TLSRootName, name == TLSKeyName, smallName.MatchString(name):
+	case name == ManifestName, name == TLSRootName, name == TLSKeyName, name == WebhooksName, smallName.MatchString(name):
 		if size > maxSmall {
 			return fmt.Errorf("member %q has %d bytes, more than such a file ever has", name, size)
 		}

@@ -23,6 +23,7 @@ var content = [][2]string{
 	{"authority/ra-0a1b.key.pem", "RA"},
 	{"tls-root.pem", "TLS"},
 	{"tls-root.key", "TLS key"},
+	{"webhooks.key", "key of webhooks"},
 	{"store/store.db", strings.Repeat("database ", 20_000)},
 	{"store/ledger", "ledger"},
 }
@@ -187,7 +188,7 @@ func TestRefused(t *testing.T) {
 		{"foreign", file("authority/other.pem", "x"), "is not in the manifest"},
 		{"changed", replace("store/ledger", "ledger", "Ledger"), "changed or damaged"},
 		{"changed manifest", replace("manifest.json", `"size": 6`, `"size": 7`), "changed or damaged"},
-		{"missing", func(all []entry) []entry { return all[1:] }, "the manifest lists 8 members, there are 7"},
+		{"missing", func(all []entry) []entry { return all[1:] }, "the manifest lists 9 members, there are 8"},
 		{"version 99", replace("manifest.json", `"format": 1`, `"format": 99`), "it has format 99"},
 		{"no manifest", func(all []entry) []entry { return all[:len(all)-1] }, "ends before its manifest"},
 		{"no JSON", replace("manifest.json", "{", "["), "manifest:"},

@@ -31,6 +31,7 @@ import (
 type instance struct {
 	dir            datadir.Dir
 	token          string
+	webhooksKey    []byte
 	depot          depot.Depot
 	store          *bolt.Depot // the same
 	authority      *ca.Authority
@@ -67,6 +68,9 @@ func open(ctx context.Context, a *app, p *plan, log *slog.Logger) (in *instance,
 		return in, err
 	}
 	if in.token, err = dir.AdminToken(); err != nil {
+		return in, err
+	}
+	if in.webhooksKey, err = dir.WebhooksKey(); err != nil {
 		return in, err
 	}
 	if err := in.openAuthority(ctx, p, log); err != nil {

@@ -42,6 +42,9 @@ func (d Dir) TLSRoot() string { return filepath.Join(string(d), "tls-root.pem") 
 // TLSRootKey is that root's key.
 func (d Dir) TLSRootKey() string { return filepath.Join(string(d), "tls-root.key") }
 
+// Webhooks is the file with the key from which the secrets of webhooks follow.
+func (d Dir) Webhooks() string { return filepath.Join(string(d), "webhooks.key") }
+
 // Open makes the directory or checks it: it refuses one that others can read,
 // unless it is empty, in which case it is closed to others first.
 func Open(path string) (Dir, error) {
@@ -101,6 +104,31 @@ func (d Dir) AdminToken() (string, error) {
 	}
 	token := hex.EncodeToString(raw)
 	return token, WritePrivate(d.Token(), []byte(token+"\n"))
+}
+
+// webhooksKeySize is the size of that key in bytes, as of HMAC-SHA256's output.
+const webhooksKeySize = 32
+
+// WebhooksKey returns the key from which the secrets of webhooks follow, which
+// is made at the first call.
+func (d Dir) WebhooksKey() ([]byte, error) {
+	text, err := ReadPrivate(d.Webhooks())
+	switch {
+	case err == nil:
+		key, err := hex.DecodeString(strings.TrimSpace(string(text)))
+		if err != nil || len(key) != webhooksKeySize {
+			return nil, fmt.Errorf("%s holds no key of %d bytes in hex: put the right file back; or remove it, and the next start makes a new one, with which every webhook has a new secret",
+				d.Webhooks(), webhooksKeySize)
+		}
+		return key, nil
+	case !errors.Is(err, fs.ErrNotExist):
+		return nil, err
+	}
+	key := make([]byte, webhooksKeySize)
+	if _, err := rand.Read(key); err != nil {
+		return nil, fmt.Errorf("make key of webhooks: %w", err)
+	}
+	return key, WritePrivate(d.Webhooks(), []byte(hex.EncodeToString(key)+"\n"))
 }
 
 // Announce writes the discovery file.

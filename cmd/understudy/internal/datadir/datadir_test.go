@@ -1,6 +1,7 @@
 package datadir_test
 
 import (
+	"bytes"
 	"errors"
 	"io/fs"
 	"os"
@@ -77,6 +78,35 @@ func TestAdminToken(t *testing.T) {
 	}
 	if got, err := d.AdminToken(); err == nil {
 		t.Errorf("empty file: %q, want an error", got)
+	}
+}
+
+func TestWebhooksKey(t *testing.T) {
+	t.Parallel()
+	d, err := datadir.Open(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	first, err := d.WebhooksKey()
+	if err != nil || len(first) != 32 || permissions(t, d.Webhooks()) != 0o600 {
+		t.Fatalf("made %d bytes, %v, %v", len(first), err, permissions(t, d.Webhooks()))
+	}
+	if again, err := d.WebhooksKey(); err != nil || !bytes.Equal(again, first) {
+		t.Errorf("then another one, %v", err)
+	}
+	if err := os.Chmod(d.Webhooks(), 0o604); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := d.WebhooksKey(); err == nil || !strings.Contains(err.Error(), "open to others") {
+		t.Errorf("open to others: %v", err)
+	}
+	for _, text := range []string{"", "00\n", strings.Repeat("0", 62) + "xx\n", strings.Repeat("0", 66)} {
+		if err := datadir.WritePrivate(d.Webhooks(), []byte(text)); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := d.WebhooksKey(); err == nil || !strings.Contains(err.Error(), d.Webhooks()) {
+			t.Errorf("%q: %v, want an error", text, err)
+		}
 	}
 }
 

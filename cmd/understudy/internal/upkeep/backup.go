@@ -41,9 +41,9 @@ func Backup(ctx context.Context, w io.Writer, dir datadir.Dir, store *bolt.Depot
 	if err != nil {
 		return fmt.Errorf("back up authority: %w", err)
 	}
-	tls, err := tlsFiles(dir, c.Keys)
+	beside, err := filesBeside(dir, c.Keys)
 	if err != nil {
-		return fmt.Errorf("back up TLS root: %w", err)
+		return fmt.Errorf("back up TLS root and the key of webhooks: %w", err)
 	}
 	snapshot, err := store.Snapshot(ctx)
 	if err != nil {
@@ -52,7 +52,7 @@ func Backup(ctx context.Context, w io.Writer, dir datadir.Dir, store *bolt.Depot
 	defer func() { err = errors.Join(err, snapshot.Close()) }()
 	database, databaseSize := snapshot.Database()
 	ledger, ledgerSize := snapshot.Ledger()
-	files = append(append(files, tls...),
+	files = append(append(files, beside...),
 		backup.File{Name: backup.DatabaseName, Size: databaseSize, Content: database},
 		backup.File{Name: backup.LedgerName, Size: ledgerSize, Content: ledger},
 	)
@@ -116,22 +116,30 @@ func filesIn(authority string, keys bool) ([]backup.File, error) {
 	return files, nil
 }
 
-// tlsFiles reads the root of --tls-self, if there is one. Devices may trust
-// it, so a restored server should have the same.
-func tlsFiles(dir datadir.Dir, keys bool) ([]backup.File, error) {
+// filesBeside reads the root of --tls-self and the key of webhooks, as far as
+// they are there. Devices may trust the root, and receivers know the secrets
+// that follow from the key, so a restored server should have the same.
+func filesBeside(dir datadir.Dir, keys bool) ([]backup.File, error) {
 	var files []backup.File
-	for name, path := range map[string]string{backup.TLSRootName: dir.TLSRoot(), backup.TLSKeyName: dir.TLSRootKey()} {
-		if name == backup.TLSKeyName && !keys {
+	for _, kept := range []struct {
+		name, path string
+		private    bool
+	}{
+		{backup.TLSRootName, dir.TLSRoot(), false},
+		{backup.TLSKeyName, dir.TLSRootKey(), true},
+		{backup.WebhooksName, dir.Webhooks(), true},
+	} {
+		if kept.private && !keys {
 			continue
 		}
-		text, err := os.ReadFile(path)
+		text, err := os.ReadFile(kept.path)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue
 		}
 		if err != nil {
 			return nil, err
 		}
-		files = append(files, file(name, text))
+		files = append(files, file(kept.name, text))
 	}
 	return files, nil
 }
