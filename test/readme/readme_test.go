@@ -41,6 +41,11 @@ var whoRuns = map[string]string{
 	dynamicShown:     "TestModes",
 	microsoftShown:   "TestModes",
 	intuneShown:      "TestModes",
+	labShown:         "TestIntegration",
+	tokenShown:       "TestIntegration",
+	loopShown:        "TestIntegration",
+	advanceShown:     "TestIntegration",
+	webhookShown:     "TestIntegration",
 	"go install github.com/micromdm/scep/v2/cmd/scepclient@": "test/clients, which has the client",
 }
 
@@ -57,6 +62,12 @@ const (
 	dynamicShown   = "understudy config add jamf --mode dynamic"
 	microsoftShown = "understudy fake-microsoft"
 	intuneShown    = "understudy config add intune"
+
+	labShown     = "understudy serve --lab"
+	tokenShown   = "understudy token add my-mdm"
+	loopShown    = "api=http://127.0.0.1:8081/api/v1"
+	advanceShown = "understudy lab clock advance 335d"
+	webhookShown = "understudy webhook add"
 )
 
 // TestEveryBlockIsRun fails on a block of commands that no test runs.
@@ -89,7 +100,7 @@ func TestEveryBlockIsRun(t *testing.T) {
 // TestFirstScreen is the reader's first minute: serve, enrol, look.
 func TestFirstScreen(t *testing.T) {
 	dir := t.TempDir()
-	address, secret := serve(t, dir)
+	address, secret := serve(t, dir, serveShown)
 
 	enrol := block(t, enrolShown)
 	if !strings.Contains(enrol.Text, "127.0.0.1:8080") {
@@ -115,7 +126,7 @@ func TestFirstScreen(t *testing.T) {
 // TestOperating is an operator's day: approve, revoke, roll over.
 func TestOperating(t *testing.T) {
 	dir := t.TempDir()
-	address, secret := serve(t, dir)
+	address, secret := serve(t, dir, serveShown)
 	day := block(t, operatingShown)
 	script := strings.ReplaceAll(day.Text, "127.0.0.1:8080", address)
 	out, err := shell(t, dir, script, "UNDERSTUDY_CHALLENGE="+secret).CombinedOutput()
@@ -135,14 +146,9 @@ func TestOperating(t *testing.T) {
 // TestModes enrols in each of Okta's modes, the last one by a fake Microsoft
 // cloud.
 func TestModes(t *testing.T) {
-	if _, err := exec.LookPath("curl"); err != nil {
-		if os.Getenv("CI") != "" {
-			t.Fatal(err)
-		}
-		t.Skip("curl is not installed; CI has it")
-	}
+	need(t, "curl")
 	dir := t.TempDir()
-	address, _ := serve(t, dir)
+	address, _ := serve(t, dir, serveShown)
 	if err := os.WriteFile(filepath.Join(dir, "client-secret.txt"), []byte("a-lab-secret-of-no-worth\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -163,6 +169,19 @@ func TestModes(t *testing.T) {
 			if !regexp.MustCompile(want).Match(out) {
 				t.Errorf("%s: nothing of %s in\n%s", shown.Where(), want, out)
 			}
+		}
+	}
+}
+
+// need skips a test of a machine that has not what is shown. CI has it.
+func need(t *testing.T, programs ...string) {
+	t.Helper()
+	for _, name := range programs {
+		if _, err := exec.LookPath(name); err != nil {
+			if os.Getenv("CI") != "" {
+				t.Fatal(err)
+			}
+			t.Skipf("%s is not installed; CI has it", name)
 		}
 	}
 }
@@ -193,11 +212,11 @@ func microsoft(t *testing.T, dir string) (address string) {
 	return found[1]
 }
 
-// serve runs the first command of the README, on other ports, and reads what
-// it tells its reader.
-func serve(t *testing.T, dir string) (address, secret string) {
+// serve runs a command that is shown, on other ports, and reads what it tells
+// its reader.
+func serve(t *testing.T, dir, begin string) (address, secret string) {
 	t.Helper()
-	command := shell(t, dir, block(t, serveShown).Text, "UNDERSTUDY_LISTEN=127.0.0.1:0", "UNDERSTUDY_ADMIN_LISTEN=127.0.0.1:0")
+	command := shell(t, dir, block(t, begin).Text, "UNDERSTUDY_LISTEN=127.0.0.1:0", "UNDERSTUDY_ADMIN_LISTEN=127.0.0.1:0")
 	stdout, err := command.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
