@@ -59,16 +59,18 @@ func TestNothingLeaks(t *testing.T) {
 	if err := os.WriteFile(secretFile, []byte(firstSecret+"\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	server := understudy.Start(t, program.Options{Arguments: []string{"--static-secret-file", secretFile}})
+	server := understudy.Start(t, program.Options{Arguments: []string{"--static-secret-file", secretFile, "--webhook-allow", "127.0.0.1"}})
 	hay := []haystack{{"the ready line", []byte(server.Stdout)}}
 
 	use(t, server)
+	made, told := outbound(t, server)
+	hay = append(hay, told...)
 	hay = append(hay, errorPages(t, server)...)
 	hay = append(hay, process(t, server)...)
 	hay = append(hay, verbs(t, server)...)
 	hay = append(hay, adminAnswers(t, server)...)
 
-	needles := needles(t, server)
+	needles := append(needles(t, server), made...)
 	if err := server.Stop(); err != nil {
 		t.Errorf("stop: %v", err)
 	}
@@ -213,7 +215,8 @@ func verbs(t *testing.T, server *program.Server) []haystack {
 	var hay []haystack
 	for _, line := range []string{
 		"config list", "config list -o json", "config show default", "config show default -o json", "config check default",
-		"cert list -o json", "device list -o json", "request list", "request list -o json", "crl -o json", "ca rollover status -o json", "ca show -o json", "settings", "settings -o json", "version",
+		"cert list -o json", "device list -o json", "request list", "request list -o json", "crl -o json", "window list -o json --state valid,revoked",
+		"inventory -o json", "events -o json --limit 500", "webhook list -o json", "token list -o json", "cert export --format jsonl", "cert export --format csv", "ca rollover status -o json", "ca show -o json", "settings", "settings -o json", "version",
 	} {
 		result := server.Verb(t, strings.Fields(line)...)
 		if result.Code == 2 {
@@ -230,6 +233,8 @@ func adminAnswers(t *testing.T, server *program.Server) []haystack {
 	for _, path := range []string{
 		"/metrics", "/version", "/livez", "/readyz", "/openapi.yaml", "/api/v1/configurations", "/api/v1/configurations/default",
 		"/api/v1/certificates", "/api/v1/devices", "/api/v1/authority", "/api/v1/events",
+		"/api/v1/events?expand=data&limit=500", "/api/v1/redistribution", "/api/v1/inventory", "/api/v1/tokens", "/api/v1/webhooks",
+		"/api/v1/certificates/export?format=zip", "/api/v1/certificates/export?format=pem", "/api/v1/backup?keys=false",
 		"/api/v1/requests", "/api/v1/authority/rollover", "/api/v1/crls/current",
 	} {
 		status, body := server.Admin(t, http.MethodGet, path, "")
@@ -241,8 +246,8 @@ func adminAnswers(t *testing.T, server *program.Server) []haystack {
 	return hay
 }
 
-// files are all that the server keeps, except the two kinds of file whose
-// content is a secret by purpose: the admin token and the keys.
+// files are all that the server keeps, except the files whose content is a
+// secret by purpose: the admin token, the key of webhooks and the keys.
 func files(t *testing.T, data string) []haystack {
 	t.Helper()
 	var hay []haystack
@@ -254,7 +259,7 @@ func files(t *testing.T, data string) []haystack {
 		if err != nil {
 			return err
 		}
-		private := d.Name() == "admin.token" || bytes.Contains(content, []byte("PRIVATE KEY"))
+		private := d.Name() == "admin.token" || d.Name() == "webhooks.key" || bytes.Contains(content, []byte("PRIVATE KEY"))
 		if !private {
 			hay = append(hay, haystack{path, content})
 			return nil
@@ -282,7 +287,16 @@ func needles(t *testing.T, server *program.Server) []needle {
 	if err != nil {
 		t.Fatal(err)
 	}
+	text, err := os.ReadFile(filepath.Join(server.Data, "webhooks.key"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	key, err := hex.DecodeString(string(bytes.TrimSpace(text)))
+	if err != nil {
+		t.Fatal(err)
+	}
 	all := []needle{
+		{"the key of webhooks", key},
 		{"the first secret key", []byte(firstSecret)},
 		{"the second secret key", []byte(secondSecret)},
 		{"a wrong challenge", []byte(wrongSecret)},
