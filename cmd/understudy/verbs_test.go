@@ -142,6 +142,8 @@ func TestVerbsAsk(t *testing.T) {
 		{"webhook rm wh_1", "DELETE /api/v1/webhooks/wh_1", answer{204, ""}, "DELETE /api/v1/webhooks/wh_1", nil, 0},
 		{"webhook enable wh_1", "POST /api/v1/webhooks/wh_1/enable", answer{200, webhook}, "POST /api/v1/webhooks/wh_1/enable {}", []string{"http://h/"}, 0},
 		{"webhook rotate-secret wh_1", "POST /api/v1/webhooks/wh_1/rotate-secret", answer{200, `{"id":"wh_1","secret":"sesame"}`}, "POST /api/v1/webhooks/wh_1/rotate-secret {}", []string{"sesame"}, 0},
+		{"webhook test wh_1", "POST /api/v1/webhooks/wh_1/test", answer{200, `{"delivered":true,"status":204}`}, "POST /api/v1/webhooks/wh_1/test {}", nil, 0},
+		{"webhook test wh_1 -o json", "POST /api/v1/webhooks/wh_1/test", answer{200, `{"delivered":false,"status":500,"error":null}`}, "POST /api/v1/webhooks/wh_1/test {}", []string{`"status": 500`}, exitFailed},
 		{"webhook deliveries wh_1 --state dead", "GET /api/v1/webhooks/wh_1/deliveries", answer{200, `{"items":[{"event":"ev_02","state":"dead","attempts":6,"last_status":500,"last_error":"no"}],"next_cursor":null}`},
 			"GET /api/v1/webhooks/wh_1/deliveries?limit=100&state=dead", []string{"ev_02  dead   6", "500"}, 0},
 		{"webhook redeliver wh_1 ev_02 ev_03", "POST /api/v1/webhooks/wh_1/redeliver", answer{200, `{"count":2}`}, `POST /api/v1/webhooks/wh_1/redeliver {"events":["ev_02","ev_03"]}`, nil, 0},

@@ -1,10 +1,12 @@
 package main
 
 import (
+	"encoding/json"
 	"fmt"
 	"net/http"
 
 	"understudy.example/understudy/cmd/understudy/internal/api"
+	"understudy.example/understudy/cmd/understudy/internal/output"
 )
 
 // webhookTestCmd is in a file of another name because Go takes _test.go for a
@@ -27,14 +29,21 @@ func (c *webhookTestCmd) Run(a *app) error {
 	if err != nil {
 		return err
 	}
-	taken := true
-	err = show(a, answer, func(r api.Trial) error {
-		taken = r.Delivered
-		if taken {
-			a.note("The receiver answered %d.", r.Status)
-			return nil
+	var trial api.Trial
+	if err := json.Unmarshal(answer, &trial); err != nil {
+		return fmt.Errorf("read the server's answer: %w", err)
+	}
+	if a.json {
+		if err := output.JSON(a.stdout, answer); err != nil {
+			return err
 		}
-		return fmt.Errorf("the receiver did not take it: %s", r.Error)
-	})
-	return err
+	}
+	switch {
+	case trial.Delivered:
+		a.note("The receiver answered %d.", trial.Status)
+		return nil
+	case trial.Error != "":
+		return fmt.Errorf("the receiver did not take it: %s", trial.Error)
+	}
+	return fmt.Errorf("the receiver did not take it: it answered %d", trial.Status)
 }

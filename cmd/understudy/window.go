@@ -157,9 +157,9 @@ func (a *app) printWindowItem(i api.WindowItem) error {
 		return err
 	}
 	fmt.Fprintln(a.stdout)
-	table := output.NewTable("AT", "EVENT", "BY")
+	table := output.NewTable("AT", "EVENT", "BY", "MORE")
 	for _, step := range i.History {
-		table.Row(output.Time(step.At), step.Type, step.By)
+		table.Row(output.Time(step.At), step.Type, step.By, more(api.Event{CommandID: step.CommandID, Reason: step.Reason, SupersededBy: step.SupersededBy}))
 	}
 	return table.Write(a.stdout)
 }

@@ -54,9 +54,12 @@ type Acknowledgement struct {
 
 // WindowStep is something that happened to an item.
 type WindowStep struct {
-	At   time.Time `json:"at"`
-	Type string    `json:"type"`
-	By   string    `json:"by"`
+	At           time.Time `json:"at"`
+	Type         string    `json:"type"`
+	By           string    `json:"by"`
+	CommandID    string    `json:"command_id"`
+	Reason       string    `json:"reason"`
+	SupersededBy string    `json:"superseded_by"`
 }
 
 // Acknowledged is what became of many acknowledgements.
