@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -190,17 +191,16 @@ func TestEvery(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := clock.NewManual(noon)
 		ctx, cancel := context.WithCancel(t.Context())
-		done, ended := 0, false
-		moveMeanwhile := false
+		var done atomic.Int32
+		var ended, moveMeanwhile atomic.Bool
 		go func() {
 			clock.Every(ctx, c, time.Minute, func(context.Context) {
-				done++
-				if moveMeanwhile {
-					moveMeanwhile = false
+				done.Add(1)
+				if moveMeanwhile.CompareAndSwap(true, false) {
 					c.Advance(time.Hour) // while it is done: it may have asked for the time already
 				}
 			})
-			ended = true
+			ended.Store(true)
 		}()
 		for _, step := range []struct {
 			what string
@@ -212,17 +212,17 @@ func TestEvery(t *testing.T) {
 			{"the interval", func() { time.Sleep(1) }, 2},
 			{"moved", func() { c.Advance(time.Hour) }, 3},
 			{"moved back", func() { c.Advance(-2 * time.Hour) }, 4},
-			{"moved while it was done", func() { moveMeanwhile = true; time.Sleep(time.Minute) }, 6},
+			{"moved while it was done", func() { moveMeanwhile.Store(true); time.Sleep(time.Minute) }, 6},
 			{"ended", cancel, 6},
 			{"after the end", func() { c.Advance(time.Hour); time.Sleep(time.Hour) }, 6},
 		} {
 			step.do()
 			synctest.Wait()
-			if done != step.want {
-				t.Errorf("%s: done %d times, want %d", step.what, done, step.want)
+			if got := int(done.Load()); got != step.want {
+				t.Errorf("%s: done %d times, want %d", step.what, got, step.want)
 			}
 		}
-		if !ended {
+		if !ended.Load() {
 			t.Error("it goes on after its context")
 		}
 	})
