@@ -227,3 +227,25 @@ func TestEvery(t *testing.T) {
 		}
 	})
 }
+
+// A time and its offset are read together, however often the clock is moved.
+func TestRead(t *testing.T) {
+	machine := clock.NewManual(noon)
+	lab := clock.NewLab(machine)
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		for range 1000 {
+			_ = lab.Advance(time.Hour)
+		}
+	}()
+	for running := true; running; {
+		running = !closed(ended)
+		if m := clock.Read(lab); !m.Time.Equal(noon.Add(m.Offset)) {
+			t.Fatalf("%v is not %v ahead of %v", m.Time, m.Offset, noon)
+		}
+	}
+	if m := clock.Read(lab); m.Offset != 1000*time.Hour {
+		t.Errorf("%v ahead", m.Offset)
+	}
+}
