@@ -32,12 +32,13 @@ var arrows = map[string][]string{
 	"challenge/intune/fake": {"clock"},
 
 	// What joins them.
-	"revocation":    {"ca", "clock", "depot", "ocsp"},
-	"configuration": {"ca", "challenge", "challenge/intune", "clock", "depot", "refusal", "scep"},
-	"connector":     {"challenge/intune", "configuration", "depot"},
-	"devicelist":    {"clock", "configuration", "depot"},
-	"enroll":        {"ca", "challenge", "clock", "configuration", "depot", "device", "devicelist", "refusal", "scep"},
-	"server":        {"ca", "challenge", "clock", "configuration", "depot", "device", "devicelist", "enroll", "ocsp", "refusal", "revocation", "scep"},
+	"revocation":     {"ca", "clock", "depot", "ocsp"},
+	"configuration":  {"ca", "challenge", "challenge/intune", "clock", "depot", "redistribution", "refusal", "scep"},
+	"redistribution": {"clock", "depot"},
+	"connector":      {"challenge/intune", "configuration", "depot"},
+	"devicelist":     {"clock", "configuration", "depot"},
+	"enroll":         {"ca", "challenge", "clock", "configuration", "depot", "device", "devicelist", "refusal", "scep"},
+	"server":         {"ca", "challenge", "clock", "configuration", "depot", "device", "devicelist", "enroll", "ocsp", "refusal", "revocation", "scep"},
 
 	// What explains the wire to people.
 	"explain": {"device", "scep"},
