@@ -43,10 +43,11 @@ type Options struct {
 	// authority whose certificates it holds.
 	MustExist bool
 
-	// For tests: a failing disk, the size from which a store is big, and
-	// upgrades that no version has.
+	// For tests: a failing disk, the size from which a store is big, how much
+	// a page looks at, and upgrades that no version has.
 	wrapLedger   func(file) file
 	quickCheck   int64
+	maxLook      int
 	moreUpgrades []upgrade
 }
 
@@ -58,6 +59,8 @@ type Depot struct {
 	clock  clock.Clock // dates the ledger's records of CRL numbers
 	db     *bbolt.DB
 	ledger *ledger
+
+	maxLook int // depot.MaxLook
 
 	mu      sync.RWMutex // guards closed and sending on steps
 	closed  bool

@@ -150,6 +150,7 @@ func indexEntries(i depot.Issuance, serial []byte, n uint64) []entry {
 		{byDevice, append(pair(id.ConfigurationID, id.Device.Key), number(n)...), serial},
 		{byPublicKey, append(id.PublicKeySHA256[:], number(n)...), serial},
 	}
+	entries = append(entries, nameEntries(id.Device, serial, n)...)
 	return append(entries, stateEntries(id, serial)...)
 }
 

@@ -41,5 +41,3 @@ func (*Depot) LastEvent(_ context.Context) (r0 uint64, err error) {
 	err = errNotBuilt
 	return
 }
-
-func (b *batch) upgradeNames(stored[depot.Identity], []byte) error { return nil }
