@@ -36,6 +36,7 @@ var arrows = map[string][]string{
 	"configuration": {"ca", "challenge", "challenge/intune", "clock", "depot", "refusal", "scep"},
 	"connector":     {"challenge/intune", "configuration", "depot"},
 	"devicelist":    {"clock", "configuration", "depot"},
+	"notify":        {"clock", "depot"},
 	"enroll":        {"ca", "challenge", "clock", "configuration", "depot", "device", "devicelist", "refusal", "scep"},
 	"server":        {"ca", "challenge", "clock", "configuration", "depot", "device", "devicelist", "enroll", "ocsp", "refusal", "revocation", "scep"},
 
@@ -118,7 +119,7 @@ var homes = map[string][]string{
 // secluded are packages of the standard library that few may import, so that
 // scep knows no HTTP and nobody decides anything by the shell.
 var secluded = map[string][]string{
-	"net/http": {"challenge/intune", "challenge/intune/fake", "cmd/understudy", "cmd/understudy/internal/api", "cmd/understudy/internal/operator", "conformance", "load", "scep/client", "server", "test/compare", "test/internal/program"},
+	"net/http": {"challenge/intune", "challenge/intune/fake", "cmd/understudy", "cmd/understudy/internal/api", "cmd/understudy/internal/operator", "conformance", "load", "notify", "scep/client", "server", "test/compare", "test/internal/program"},
 	"os/exec":  {"cmd/understudy/internal/operator", "test/compare", "test/internal/powercut", "test/internal/program"},
 	"unsafe":   {},
 }
