@@ -39,6 +39,7 @@ var arrows = map[string][]string{
 	"devicelist":     {"clock", "configuration", "depot"},
 	"enroll":         {"ca", "challenge", "clock", "configuration", "depot", "device", "devicelist", "refusal", "scep"},
 	"server":         {"ca", "challenge", "clock", "configuration", "depot", "device", "devicelist", "enroll", "ocsp", "refusal", "revocation", "scep"},
+	"notify":         {"clock", "depot"},
 
 	// What explains the wire to people.
 	"explain": {"device", "scep"},
@@ -120,7 +121,7 @@ var homes = map[string][]string{
 // secluded are packages of the standard library that few may import, so that
 // scep knows no HTTP and nobody decides anything by the shell.
 var secluded = map[string][]string{
-	"net/http": {"challenge/intune", "challenge/intune/fake", "cmd/understudy", "cmd/understudy/internal/api", "cmd/understudy/internal/operator", "conformance", "load", "scep/client", "server", "test/compare", "test/internal/program", "test/scale"},
+	"net/http": {"challenge/intune", "challenge/intune/fake", "cmd/understudy", "cmd/understudy/internal/api", "cmd/understudy/internal/operator", "conformance", "load", "notify", "scep/client", "server", "test/compare", "test/internal/program", "test/scale"},
 	"os/exec":  {"cmd/understudy/internal/operator", "test/compare", "test/internal/powercut", "test/internal/program", "test/scale"},
 	"unsafe":   {},
 }
