@@ -39,6 +39,9 @@ var arrows = map[string][]string{
 	"enroll":        {"ca", "challenge", "clock", "configuration", "depot", "device", "devicelist", "refusal", "scep"},
 	"server":        {"ca", "challenge", "clock", "configuration", "depot", "device", "devicelist", "enroll", "ocsp", "refusal", "revocation", "scep"},
 
+	// What people look for and take away.
+	"inspect": {"depot", "device"},
+
 	// What explains the wire to people.
 	"explain": {"device", "scep"},
 
