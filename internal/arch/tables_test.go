@@ -41,6 +41,9 @@ var arrows = map[string][]string{
 	"server":         {"ca", "challenge", "clock", "configuration", "depot", "device", "devicelist", "enroll", "ocsp", "refusal", "revocation", "scep"},
 	"notify":         {"clock", "depot"},
 
+	// What people look for and take away.
+	"inspect": {"depot", "device"},
+
 	// What explains the wire to people.
 	"explain": {"device", "scep"},
 
