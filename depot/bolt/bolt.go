@@ -67,6 +67,9 @@ type Depot struct {
 	steps   chan *step
 	stopped chan struct{} // closed when the writer has ended
 
+	bell     bell
+	progress progress
+
 	synced  atomic.Uint64 // number of the last record known to be in the ledger
 	failing atomic.Bool   // the last write did not succeed
 	damage  atomic.Pointer[damageError]

@@ -20,7 +20,8 @@ const (
 	cursorRequests byte = 'r'
 	cursorRevoked  byte = 'v'
 
-	cursorChallenges byte = 'c'
+	cursorChallenges    byte = 'c'
+	cursorNotifications byte = 'o'
 )
 
 // cursor makes a position into text that the depot knows again: kind,
