@@ -332,6 +332,11 @@ func (s *Server) configurationFilter(ctx context.Context, p parameters) (string,
 	if text == "" {
 		return "", nil
 	}
+	return s.configurationID(ctx, text)
+}
+
+// configurationID resolves an id or a name; of a removed one the id only.
+func (s *Server) configurationID(ctx context.Context, text string) (string, error) {
 	if live, err := s.configurations.Find(text); err == nil {
 		return live.Record.ID, nil
 	}
