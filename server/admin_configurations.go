@@ -64,6 +64,9 @@ type policyJSON struct {
 	RevokeUnusedAfterSeconds int64   `json:"revoke_unused_after_seconds"`
 	DevicesFile              *string `json:"devices_file"`
 
+	Window            configuration.WindowSettings `json:"window"`
+	AckTimeoutSeconds int64                        `json:"ack_timeout_seconds"`
+
 	ChallengeTTLSeconds int64  `json:"challenge_ttl_seconds"`
 	MaxOutstanding      int64  `json:"max_outstanding"`
 	Page                string `json:"page"`
@@ -261,6 +264,9 @@ func (s *Server) configurationToJSON(c depot.Configuration) configurationJSON {
 			NextCASigner:             settings.NextCASigner,
 			RevokeUnusedAfterSeconds: settings.RevokeUnusedAfterSeconds,
 			DevicesFile:              orNull(settings.DevicesFile),
+
+			Window:            settings.Window,
+			AckTimeoutSeconds: settings.AckTimeoutSeconds,
 
 			ChallengeTTLSeconds: settings.ChallengeTTLSeconds,
 			MaxOutstanding:      settings.MaxOutstanding,
