@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"understudy.example/understudy/depot"
+	"understudy.example/understudy/lab"
 )
 
 // openAPI describes the admin API. A test holds it against the handlers.
@@ -19,8 +20,11 @@ import (
 //go:embed openapi.yaml
 var openAPI []byte
 
-// apiPrefix is the base of everything that needs the token.
-const apiPrefix = "/api/v1"
+// What lies below these needs a token: the API, and what only a lab has.
+const (
+	apiPrefix = "/api/v1"
+	labPrefix = "/lab"
+)
 
 // adminFunc is one handler of the admin listener. An error is a *problem, one
 // of the depot's, or an internal error that the caller does not get to see.
@@ -36,7 +40,7 @@ type route struct {
 // adminRoutes is the whole admin listener.
 func (s *Server) adminRoutes() []route {
 	return slices.Concat(s.configurationRoutes(), s.certificateRoutes(), s.enrolmentRoutes(), s.windowRoutes(),
-		s.outboundRoutes(), s.upkeepRoutes(), s.openRoutes())
+		s.outboundRoutes(), s.upkeepRoutes(), s.labRoutes(), s.openRoutes())
 }
 
 // configurationRoutes are the endpoints that devices enrol at.
@@ -131,6 +135,18 @@ func (s *Server) upkeepRoutes() []route {
 	}
 }
 
+// labRoutes are what only a lab has. It takes the admin scope to look, too.
+func (s *Server) labRoutes() []route {
+	return []route{
+		{"GET", labPrefix + "/clock", scopeAdmin, s.showLabClock},
+		{"PUT", labPrefix + "/clock", scopeAdmin, s.moveLabClock(labSetting)},
+		{"POST", labPrefix + "/clock/advance", scopeAdmin, s.moveLabClock(labAdvance)},
+		{"POST", labPrefix + "/clock/freeze", scopeAdmin, s.moveLabClock(only(lab.Freeze))},
+		{"POST", labPrefix + "/clock/unfreeze", scopeAdmin, s.moveLabClock(only(lab.Unfreeze))},
+		{"POST", labPrefix + "/clock/reset", scopeAdmin, s.moveLabClock(only(lab.Reset))},
+	}
+}
+
 // openRoutes need no token.
 func (s *Server) openRoutes() []route {
 	return []route{
@@ -211,6 +227,7 @@ func (s *Server) guardAdmin(next http.Handler) http.Handler {
 		h.Set("Cache-Control", "no-store")
 		h.Set("X-Content-Type-Options", "nosniff")
 		h.Set("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
+		s.tellLabTime(h)
 		ctx, err := s.admit(w, r)
 		if err != nil {
 			s.fail(w, r, err)
@@ -230,7 +247,7 @@ func (s *Server) admit(w http.ResponseWriter, r *http.Request) (context.Context,
 		return nil, newProblem(http.StatusForbidden, "cross-origin", "cross-origin requests are not allowed")
 	}
 	ctx, escaped := r.Context(), r.URL.EscapedPath()
-	if escaped == apiPrefix || strings.HasPrefix(escaped, apiPrefix+"/") {
+	if below(escaped, apiPrefix) || below(escaped, labPrefix) {
 		var err error
 		if ctx, err = s.authenticate(w, r); err != nil {
 			return nil, err
@@ -240,6 +257,11 @@ func (s *Server) admit(w http.ResponseWriter, r *http.Request) (context.Context,
 		return nil, notFound("there is nothing at this path")
 	}
 	return ctx, nil
+}
+
+// below says whether a path is a prefix or lies below it.
+func below(path, prefix string) bool {
+	return path == prefix || strings.HasPrefix(path, prefix+"/")
 }
 
 // hostAllowed is the defence against DNS rebinding: a page may point its own

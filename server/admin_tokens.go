@@ -95,7 +95,7 @@ func (s *Server) tokenWish(fields map[string]json.RawMessage) (t depot.Token, er
 	if t.Scopes, err = scopesField(fields); err != nil {
 		return t, err
 	}
-	life, err := secondsField(fields, "ttl_seconds", maxTokenLife)
+	life, err := lifeField(fields, "ttl_seconds", maxTokenLife)
 	if err != nil {
 		return t, err
 	}
@@ -128,9 +128,9 @@ func scopesField(fields map[string]json.RawMessage) ([]string, error) {
 	return ordered, nil
 }
 
-// secondsField takes an optional number of whole seconds out of a body, from 1
+// lifeField takes an optional number of whole seconds out of a body, from 1
 // to longest; 0 when it is absent.
-func secondsField(fields map[string]json.RawMessage, name string, longest time.Duration) (time.Duration, error) {
+func lifeField(fields map[string]json.RawMessage, name string, longest time.Duration) (time.Duration, error) {
 	raw, given := fields[name]
 	delete(fields, name)
 	if !given || string(raw) == "null" {

@@ -24,6 +24,7 @@ import (
 	"understudy.example/understudy/depot"
 	"understudy.example/understudy/devicelist"
 	"understudy.example/understudy/enroll"
+	"understudy.example/understudy/lab"
 	"understudy.example/understudy/notify"
 	"understudy.example/understudy/redistribution"
 )
@@ -72,6 +73,9 @@ type Config struct {
 	TempDir string
 	// Upkeep is what the server can do for its data. Optional.
 	Upkeep Upkeep
+	// LabClock moves Clock. Nil unless this is a lab: the paths of a lab's
+	// clock then do not exist.
+	LabClock *lab.Clock
 }
 
 // Server has the handlers of both listeners. It is safe for concurrent use.
@@ -109,6 +113,7 @@ type Server struct {
 	exports      chan struct{} // a place for each export
 	polls        chan struct{} // a place for each request that waits
 	ending       chan struct{} // closed when the server stops
+	labClock     *lab.Clock    // nil unless this is a lab
 
 	public, admin http.Handler
 }
@@ -149,6 +154,7 @@ func New(c Config) (*Server, error) {
 		windows:        c.Redistribution,
 		webhooks:       c.Webhooks,
 		upkeep:         c.Upkeep,
+		labClock:       c.LabClock,
 		proxies:        proxies(c.TrustedProxies),
 		limiter:        limits,
 		gate:           newGate(c.MaxInFlight),
