@@ -71,6 +71,12 @@ func ofTime(a depot.Announcement) bool {
 	return false
 }
 
+// move settles what was collected, and puts a watermark there.
+func (b *batch) move(ctx context.Context, key depot.WatermarkKey, to time.Time) error {
+	b.settlement.Watermarks = []depot.Watermark{{WatermarkKey: key, At: to}}
+	return b.settle(ctx)
+}
+
 // settle stores what was collected and begins anew.
 func (b *batch) settle(ctx context.Context) error {
 	s := b.settlement

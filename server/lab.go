@@ -80,7 +80,7 @@ func (s *Server) moveLabClock(read labMove) adminFunc {
 		if err := noOthers(fields, invalidRequest); err != nil {
 			return err
 		}
-		now, err := s.labClock.Move(r.Context(), adminName, changes...)
+		now, err := s.labClock.Move(r.Context(), by(r.Context()), changes...)
 		s.tellLabTime(w.Header()) // as it is now
 		var outside *clock.RangeError
 		switch {

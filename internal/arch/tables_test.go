@@ -37,13 +37,12 @@ var arrows = map[string][]string{
 	"redistribution": {"clock", "depot"},
 	"connector":      {"challenge/intune", "configuration", "depot"},
 	"devicelist":     {"clock", "configuration", "depot"},
-	"lab":            {"clock", "depot"},
 	"enroll":         {"ca", "challenge", "clock", "configuration", "depot", "device", "devicelist", "refusal", "scep"},
 	"server":         {"ca", "challenge", "clock", "configuration", "depot", "device", "devicelist", "enroll", "inspect", "lab", "notify", "ocsp", "redistribution", "refusal", "revocation", "scep"},
 	"notify":         {"clock", "depot"},
-
 	// What people look for and take away.
 	"inspect": {"depot", "device"},
+	"lab":     {"clock", "depot"},
 
 	// What explains the wire to people.
 	"explain": {"device", "scep"},
