@@ -73,6 +73,8 @@ type Config struct {
 	TempDir string
 	// Upkeep is what the server can do for its data. Optional.
 	Upkeep Upkeep
+	// Rejections are told of challenges that were refused. Optional.
+	Rejections *notify.Rejections
 	// LabClock moves Clock. Nil unless this is a lab: the paths of a lab's
 	// clock then do not exist.
 	LabClock *lab.Clock
@@ -107,6 +109,7 @@ type Server struct {
 	deviceFiles  *devicelist.Files
 	windows      *redistribution.Service
 	webhooks     *notify.Service
+	rejections   *notify.Rejections
 	upkeep       Upkeep
 	backingUp    atomic.Bool
 	tempDir      string
@@ -153,6 +156,7 @@ func New(c Config) (*Server, error) {
 		deviceFiles:    c.DeviceFiles,
 		windows:        c.Redistribution,
 		webhooks:       c.Webhooks,
+		rejections:     c.Rejections,
 		upkeep:         c.Upkeep,
 		labClock:       c.LabClock,
 		proxies:        proxies(c.TrustedProxies),

@@ -27,7 +27,7 @@ type cli struct {
 	Cert    certCmd    `cmd:"" help:"Certificates that were issued."`
 	Device  deviceCmd  `cmd:"" help:"Devices that hold certificates."`
 	Window  windowCmd  `cmd:"" help:"The redistribution window: which profiles to push again."`
-	Invent  inventCmd  `cmd:"" name:"inventory" help:"Count devices and certificates of each configuration."`
+	Invent  inventCmd  `cmd:"" name:"inventory" help:"Count the certificates of each configuration by state."`
 	Events  eventsCmd  `cmd:"" help:"What happened, oldest first; or what happens."`
 	Webhook webhookCmd `cmd:"" help:"Who is told of events over HTTP."`
 	Token   tokenCmd   `cmd:"" help:"Further tokens of the admin API, with scopes."`

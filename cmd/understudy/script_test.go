@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"log"
 	"net"
 	"net/http"
 	"net/url"
@@ -24,7 +25,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"understudy": main, "into": into})
+	testscript.Main(m, map[string]func(){"understudy": main, "into": into, "receiver": receiver})
 }
 
 // TestScripts runs the program as a person would. Besides testscript's own
@@ -43,6 +44,8 @@ func TestMain(m *testing.M) {
 //	signal NAME PID                      send TERM or KILL
 //	hold ADDR                            begin a request and never end it
 //	cmdline PID                          print the arguments of a process
+//	later VARIABLE TIME DURATION         set a variable to a time plus a duration, as -720h
+//	exec into NAME receiver &NAME&       run a receiver of webhooks, see receiver
 //	nosecret SECRETFILE FILE…            the secret is in none of the files
 func TestScripts(t *testing.T) {
 	t.Parallel()
@@ -64,6 +67,7 @@ func TestScripts(t *testing.T) {
 			"nosecret": nosecret,
 			"signal":   sendSignal,
 			"hold":     hold,
+			"later":    later,
 		},
 	})
 }
@@ -80,8 +84,33 @@ func into() {
 			main()
 		}
 	}
+	if err == nil && program == "receiver" {
+		os.Args, os.Stdout = os.Args[2:], stdout
+		receiver()
+	}
 	fmt.Fprintln(os.Stderr, "usage: into NAME understudy ARGUMENTS:", err)
 	os.Exit(125)
+}
+
+// receiver answers webhooks: with the status that the path is, and with 204
+// where it is none. It prints its URL as a line of JSON, and then a line for
+// each delivery.
+func receiver() {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Printf("{\"url\":\"http://%s\"}\n", listener.Addr())
+	log.Fatal(http.Serve(listener, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		var event struct{ Type string }
+		err := json.NewDecoder(r.Body).Decode(&event)
+		status, isStatus := strconv.Atoi(r.URL.Path[1:])
+		if isStatus != nil {
+			status = http.StatusNoContent
+		}
+		fmt.Println(r.Method, r.URL.Path, event.Type, err)
+		w.WriteHeader(status)
+	})))
 }
 
 func need(ts *testscript.TestScript, neg, ok bool, usage string) {
@@ -186,6 +215,15 @@ func half(ts *testscript.TestScript, neg bool, args []string) {
 	info, err := os.Stat(ts.MkAbs(args[0]))
 	ts.Check(err)
 	ts.Check(os.Truncate(ts.MkAbs(args[0]), info.Size()/2))
+}
+
+func later(ts *testscript.TestScript, neg bool, args []string) {
+	need(ts, neg, len(args) == 3, "later VARIABLE TIME DURATION")
+	at, err := time.Parse(time.RFC3339, args[1])
+	ts.Check(err)
+	by, err := time.ParseDuration(args[2])
+	ts.Check(err)
+	ts.Setenv(args[0], at.Add(by).UTC().Format(time.RFC3339))
 }
 
 func cmdline(ts *testscript.TestScript, neg bool, args []string) {

@@ -30,6 +30,7 @@ type serveFlags struct {
 	IssuerKey        string    `placeholder:"rsa2048" unset:"rsa2048, or as the data directory has it" help:"rsa2048 or p256. Fixed at the first start (default: rsa2048)."`
 	StaticSecretFile string    `placeholder:"FILE" help:"First secret key of the configuration \"default\", instead of a random one. Or set UNDERSTUDY_STATIC_SECRET."`
 	TrustedProxies   []string  `placeholder:"CIDR" help:"Proxies whose X-Forwarded-For is believed."`
+	WebhookAllow     []string  `placeholder:"HOST" help:"Where webhooks may be sent: hosts, *.example.com, addresses, networks such as 10.0.0.0/8; each with :port or for all ports (default: nowhere)."`
 	RateLimit        rateLimit `default:"6000/min" placeholder:"N/min" help:"SCEP messages that one client may send (default: ${default}); 0 is no limit."`
 	MaxInFlight      int       `default:"0" placeholder:"N" help:"SCEP messages that are worked on at once; 0 means two for each core."`
 	JSON             bool      `name:"json" help:"When ready, print one line of JSON instead of text."`
@@ -84,7 +85,7 @@ func (a *app) logger(format string) *slog.Logger {
 
 // serve tells that the server is ready and answers until ctx ends.
 func (in *instance) serve(ctx context.Context, a *app, p *plan, log *slog.Logger, began time.Time) error {
-	w, err := in.workers(ctx, log)
+	w, err := in.workers(ctx, p, log)
 	if err != nil {
 		return err
 	}
@@ -105,12 +106,16 @@ func (in *instance) serve(ctx context.Context, a *app, p *plan, log *slog.Logger
 		Revocation:         &server.Revocation{Publisher: w.publisher, Responder: w.responder, Service: w.revocation},
 		DeviceFiles:        w.files,
 		Exchanges:          in.exchanges,
+		Redistribution:     w.windows,
+		Webhooks:           w.webhooks,
+		Rejections:         w.rejections,
 		Upkeep:             in.upkeep(),
 		LabClock:           in.labClock(w, log),
 	})
 	if err != nil {
 		return err
 	}
+	w.render = srv.RenderEvent
 	background, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	var running sync.WaitGroup
 	defer running.Wait() // nothing may use the store when it is closed

@@ -62,6 +62,7 @@ func (in *instance) labClock(w *workers, log *slog.Logger) *lab.Clock {
 func (in *instance) settle(ctx context.Context, w *workers, log *slog.Logger) error {
 	err := in.rotateRA(ctx, log)
 	_, sweeping := w.sweeper.Sweep(ctx)
+	announcing := w.announcer.Sweep(ctx)
 	w.publisher.Publish(ctx)
-	return errors.Join(err, sweeping)
+	return errors.Join(err, sweeping, announcing)
 }

@@ -72,7 +72,7 @@ func open(ctx context.Context, a *app, p *plan, log *slog.Logger) (in *instance,
 	if in.token, err = dir.AdminToken(); err != nil {
 		return in, err
 	}
-	if in.webhooksKey, err = dir.WebhooksKey(); err != nil {
+	if err := in.openWebhooks(ctx, log); err != nil {
 		return in, err
 	}
 	if err := in.openAuthority(ctx, p, log); err != nil {

@@ -11,6 +11,7 @@ import (
 
 	"understudy.example/understudy/challenge"
 	"understudy.example/understudy/cmd/understudy/internal/setting"
+	"understudy.example/understudy/notify"
 )
 
 // staticSecret is the setting that has a variable and no flag, because the
@@ -25,6 +26,7 @@ type plan struct {
 	proxies   []netip.Prefix
 	host      string // of --listen
 	adminHost string
+	targets   notify.Targets   // where webhooks may be sent
 	secret    challenge.Secret // the first secret key; empty means a random one
 }
 
@@ -39,6 +41,7 @@ func (c *serveCmd) plan(a *app) (*plan, error) {
 		oneOf("--authority", c.Authority, "", "chain", "single"),
 		oneOf("--issuer-key", c.IssuerKey, "", "rsa2048", "p256"),
 		p.checkProxies(),
+		p.checkTargets(),
 		p.readSecret(a),
 	}
 	if c.Authority == "single" && c.IssuerKey == "p256" {
@@ -146,6 +149,13 @@ func (p *plan) checkProxies() error {
 		p.proxies = append(p.proxies, prefix)
 	}
 	return errors.Join(problems...)
+}
+
+func (p *plan) checkTargets() (err error) {
+	if p.targets, err = notify.ParseTargets(p.flags.WebhookAllow); err != nil {
+		return fmt.Errorf("--webhook-allow: %w", err)
+	}
+	return nil
 }
 
 // readSecret takes the first secret key from the file or the environment,

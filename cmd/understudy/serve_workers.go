@@ -21,13 +21,19 @@ type workers struct {
 	revocation *revocation.Service
 	sweeper    *revocation.Sweeper
 	connector  *connector.Connector
+	*outbound
 }
 
 // workers makes them. A configuration whose list of devices is wanted and
 // cannot be had stops the start.
-func (in *instance) workers(ctx context.Context, log *slog.Logger) (*workers, error) {
+func (in *instance) workers(ctx context.Context, p *plan, log *slog.Logger) (*workers, error) {
+	outbound, err := in.outbound(p, log)
+	if err != nil {
+		return nil, err
+	}
 	options := revocation.Options{Clock: in.clock, Log: log}
 	w := &workers{
+		outbound:  outbound,
 		auditor:   enroll.NewKeyAuditor(log),
 		publisher: revocation.NewPublisher(in.authority, in.depot, options),
 		responder: revocation.NewResponder(in.authority, in.depot, options),
@@ -61,6 +67,9 @@ func (w *workers) run(in *instance, log *slog.Logger) []func(context.Context) {
 		w.publisher.Run,
 		w.sweeper.Run,
 		w.connector.Run,
+		w.announcer.Run,
+		w.dispatcher.Run,
+		w.rejections.Run,
 		func(ctx context.Context) { w.enroll.RunDeliveries(ctx, log) },
 	}
 }

@@ -66,8 +66,8 @@ func (s *adminStub) verb(t *testing.T, line ...string) (stdout, stderr string, c
 }
 
 const (
-	redistribution = "/api/v1/redistribution"
-	windowItem     = `{"id":"rd_0a","configuration":{"id":"rac1","name":"default"},"certificate":{"certificate_serial":"0a","subject":"CN=C02","not_before":"2026-01-01T00:00:00Z","not_after":"2027-01-01T00:00:00Z"},
+	windowsPath = "/api/v1/redistribution"
+	windowItem  = `{"id":"rd_0a","configuration":{"id":"rac1","name":"default"},"certificate":{"certificate_serial":"0a","subject":"CN=C02","not_before":"2026-01-01T00:00:00Z","not_after":"2027-01-01T00:00:00Z"},
 		"device":{"key":"serial:C02","profile_uuid":null},"window":{"opens_at":"2026-12-02T00:00:00Z","closes_at":"2027-01-01T00:00:00Z"},"state":%q,"attempts":1,
 		"last_ack":{"at":"2026-12-03T00:00:00Z","by":"jamf","command_id":"7F","requested_at":null,"stalls_at":"2026-12-04T00:00:00Z"},"superseded_by":null,"history":[{"at":"2026-12-02T00:00:00Z","type":"redistribution.due"}]}`
 	windowPage = `{"as_of":"2026-12-02T00:00:00Z","policy":null,"counts":{"valid":3,"due":1},"next_cursor":%s,"items":[%s]}`
@@ -92,34 +92,34 @@ func TestVerbsAsk(t *testing.T) {
 		stdout []string
 		code   int
 	}{
-		{"window list", "GET " + redistribution, answer{200, pageOf("null", itemIn("due"))}, "GET " + redistribution + "?limit=100",
+		{"window list", "GET " + windowsPath, answer{200, pageOf("null", itemIn("due"))}, "GET " + windowsPath + "?limit=100",
 			[]string{"rd_0a  due", "2026-12-02T00:00:00Z", "serial:C02", "default"}, 0},
 		{"window list --state due,stalled --days 30 --strict --as-of 2026-12-02T00:00:00Z --configuration a --device serial:C02 --profile 6F --limit 7 --cursor x",
 			"GET /api/v1/configurations/a/redistribution", answer{200, pageOf("null")},
 			"GET /api/v1/configurations/a/redistribution?as_of=2026-12-02T00%3A00%3A00Z&cursor=x&days=30&device=serial%3AC02&limit=7&profile=6F&state=due%2Cstalled&strict=true", nil, 0},
-		{"window list --percent 20", "GET " + redistribution, answer{200, pageOf("null")}, "GET " + redistribution + "?limit=100&percent=20", nil, 0},
+		{"window list --percent 20", "GET " + windowsPath, answer{200, pageOf("null")}, "GET " + windowsPath + "?limit=100&percent=20", nil, 0},
 		{"window list --percent 20 --days 30", "", answer{}, "", nil, exitUsage},
 		{"window list --percent 20 --strict", "", answer{}, "", nil, exitUsage},
 		{"window list --state overdue", "", answer{}, "", nil, exitUsage},
-		{"window show rd_0a", "GET " + redistribution + "/rd_0a", answer{200, itemIn("acknowledged")}, "GET " + redistribution + "/rd_0a",
+		{"window show rd_0a", "GET " + windowsPath + "/rd_0a", answer{200, itemIn("acknowledged")}, "GET " + windowsPath + "/rd_0a",
 			[]string{"state            acknowledged", "command          7F", "stalls at        2026-12-04T00:00:00Z", "redistribution.due"}, 0},
-		{"window show 0:0A --as-of 2026-12-02T00:00:00Z", "GET " + redistribution + "/rd_0a", answer{200, itemIn("due")},
-			"GET " + redistribution + "/rd_0a?as_of=2026-12-02T00%3A00%3A00Z", nil, 0},
+		{"window show 0:0A --as-of 2026-12-02T00:00:00Z", "GET " + windowsPath + "/rd_0a", answer{200, itemIn("due")},
+			"GET " + windowsPath + "/rd_0a?as_of=2026-12-02T00%3A00%3A00Z", nil, 0},
 		{"window show serial:C02", "", answer{}, "", nil, exitUsage},
 		{"window show", "", answer{}, "", nil, exitUsage},
 		{"window show rd_0a --device serial:C02", "", answer{}, "", nil, exitUsage},
-		{"window show rd_0b", "GET " + redistribution + "/rd_0a", answer{200, ""}, "GET " + redistribution + "/rd_0b", nil, exitNotFound},
-		{"window ack rd_0a --command-id 7F --requested-by jamf --requested-at 2026-12-02T00:00:00Z", "POST " + redistribution + "/rd_0a/ack", answer{200, itemIn("acknowledged")},
-			`POST ` + redistribution + `/rd_0a/ack {"command_id":"7F","requested_at":"2026-12-02T00:00:00Z","requested_by":"jamf"}`, []string{"acknowledged by  jamf"}, 0},
-		{"window ack rd_0a", "POST " + redistribution + "/rd_0a/ack", answer{409, `{"detail":"not due"}`}, "POST " + redistribution + "/rd_0a/ack {}", nil, exitRefused},
-		{"window ack rd_0a 0b", "POST " + redistribution + ":ack", answer{200, `{"results":[{"id":"rd_0a","status":"acknowledged"},{"id":"rd_0b","status":"acknowledged"}]}`},
-			`POST ` + redistribution + `:ack {"ids":["rd_0a","rd_0b"]}`, []string{"rd_0a  acknowledged", "rd_0b  acknowledged"}, 0},
-		{"window ack rd_0a 0b", "POST " + redistribution + ":ack", answer{200, `{"results":[{"id":"rd_0a","status":"acknowledged"},{"id":"rd_0b","status":"not_due"}]}`},
-			`POST ` + redistribution + `:ack {"ids":["rd_0a","rd_0b"]}`, []string{"rd_0b  not_due"}, exitRefused},
+		{"window show rd_0b", "GET " + windowsPath + "/rd_0a", answer{200, ""}, "GET " + windowsPath + "/rd_0b", nil, exitNotFound},
+		{"window ack rd_0a --command-id 7F --requested-by jamf --requested-at 2026-12-02T00:00:00Z", "POST " + windowsPath + "/rd_0a/ack", answer{200, itemIn("acknowledged")},
+			`POST ` + windowsPath + `/rd_0a/ack {"command_id":"7F","requested_at":"2026-12-02T00:00:00Z","requested_by":"jamf"}`, []string{"acknowledged by  jamf"}, 0},
+		{"window ack rd_0a", "POST " + windowsPath + "/rd_0a/ack", answer{409, `{"detail":"not due"}`}, "POST " + windowsPath + "/rd_0a/ack {}", nil, exitRefused},
+		{"window ack rd_0a 0b", "POST " + windowsPath + ":ack", answer{200, `{"results":[{"id":"rd_0a","status":"acknowledged"},{"id":"rd_0b","status":"acknowledged"}]}`},
+			`POST ` + windowsPath + `:ack {"ids":["rd_0a","rd_0b"]}`, []string{"rd_0a  acknowledged", "rd_0b  acknowledged"}, 0},
+		{"window ack rd_0a 0b", "POST " + windowsPath + ":ack", answer{200, `{"results":[{"id":"rd_0a","status":"acknowledged"},{"id":"rd_0b","status":"not_due"}]}`},
+			`POST ` + windowsPath + `:ack {"ids":["rd_0a","rd_0b"]}`, []string{"rd_0b  not_due"}, exitRefused},
 		{"window ack rd_0a rd_0b --device serial:C02", "", answer{}, "", nil, exitUsage},
 		{"window counts --configuration a", "GET /api/v1/configurations/a/redistribution", answer{200, pageOf("null", itemIn("due"))},
 			"GET /api/v1/configurations/a/redistribution?limit=1", []string{"valid         3", "due           1", "revoked       0"}, 0},
-		{"window counts -o json", "GET " + redistribution, answer{200, pageOf("null", itemIn("due"))}, "GET " + redistribution + "?limit=1",
+		{"window counts -o json", "GET " + windowsPath, answer{200, pageOf("null", itemIn("due"))}, "GET " + windowsPath + "?limit=1",
 			[]string{`"valid": 3`, `"as_of": "2026-12-02T00:00:00Z"`, `"policy": null`}, 0},
 		{"cert list --search state:due --as-of 2026-12-02T00:00:00Z", "GET /api/v1/certificates", answer{200, `{"items":[],"next_cursor":null}`},
 			"GET /api/v1/certificates?as_of=2026-12-02T00%3A00%3A00Z&limit=100&order=issued&q=state%3Adue", nil, 0},
@@ -129,8 +129,10 @@ func TestVerbsAsk(t *testing.T) {
 		{"cert export --format der", "", answer{}, "", nil, exitUsage},
 		{"cert export 0a --format csv", "", answer{}, "", nil, exitUsage},
 		{"cert export 0a --search x", "", answer{}, "", nil, exitUsage},
-		{"inventory", "GET /api/v1/inventory", answer{200, `{"items":[{"configuration":{"name":"default"},"certificates":{"valid":4,"due":2}}],"next_cursor":null}`},
-			"GET /api/v1/inventory", []string{"default", "4", "2"}, 0},
+		{"inventory", "GET /api/v1/inventory", answer{200, `{"items":[{"configuration":{"name":"default"},"certificates":{"valid":4,"due":2}}],"totals":{"valid":7},"next_cursor":null}`},
+			"GET /api/v1/inventory", []string{"default        4      2    0", "total          7      0    0"}, 0},
+		{"inventory --configuration a --as-of 2026-12-02T00:00:00Z", "GET /api/v1/inventory", answer{200, `{"items":[]}`},
+			"GET /api/v1/inventory?as_of=2026-12-02T00%3A00%3A00Z&configuration=a", nil, 0},
 		{"events --after ev_01 --types certificate.issued,certificate.revoked --configuration a --limit 5", "GET /api/v1/events",
 			answer{200, `{"items":[{"id":"ev_02","type":"certificate.revoked","at":"2026-12-02T00:00:00Z","configuration":{"id":"rac1","name":"a"},"device_key":"serial:C02","certificate_serial":"0a","reason":"admin"}],"next_cursor":null}`},
 			"GET /api/v1/events?after=ev_01&configuration=a&limit=5&types=certificate.issued%2Ccertificate.revoked",
@@ -181,7 +183,7 @@ func TestVerbsAsk(t *testing.T) {
 // TestWindowListAll joins pages and keeps what the first one said.
 func TestWindowListAll(t *testing.T) {
 	t.Parallel()
-	stub := &adminStub{answers: map[string][]answer{"GET " + redistribution: {{200, pageOf(`"two"`, `{"id":"rd_01"}`)}, {200, pageOf("null", `{"id":"rd_02"}`)}}}}
+	stub := &adminStub{answers: map[string][]answer{"GET " + windowsPath: {{200, pageOf(`"two"`, `{"id":"rd_01"}`)}, {200, pageOf("null", `{"id":"rd_02"}`)}}}}
 	stdout, _, code := stub.verb(t, "window", "list", "--all", "-o", "json")
 	for _, want := range []string{`"rd_01"`, `"rd_02"`, `"as_of": "2026-12-02T00:00:00Z"`, `"valid": 3`, `"policy": null`, `"next_cursor": null`} {
 		if !strings.Contains(stdout, want) || code != 0 {
@@ -196,7 +198,7 @@ func TestWindowListAll(t *testing.T) {
 // TestWindowByDevice finds the item of a device, and says what it lacks.
 func TestWindowByDevice(t *testing.T) {
 	t.Parallel()
-	const find = "GET " + redistribution + "?device=serial%3AC02&limit=2&state=valid%2Cdue%2Cacknowledged%2Cstalled%2Cexpired"
+	const find = "GET " + windowsPath + "?device=serial%3AC02&limit=2&state=valid%2Cdue%2Cacknowledged%2Cstalled%2Cexpired"
 	for _, test := range []struct {
 		items []string
 		code  int
@@ -207,10 +209,10 @@ func TestWindowByDevice(t *testing.T) {
 		{[]string{`{"id":"rd_01","configuration":{"name":"a"}}`, `{"id":"rd_02","configuration":{"name":"b"}}`}, exitUsage, "configurations a and b"},
 	} {
 		stub := &adminStub{answers: map[string][]answer{
-			"GET " + redistribution:                   {{200, pageOf("null", test.items...)}},
-			"POST " + redistribution + "/rd_0a/ack":   {{200, itemIn("acknowledged")}},
-			"DELETE " + redistribution + "/rd_0a/ack": {{204, ""}},
-			"GET " + redistribution + "/rd_0a":        {{200, itemIn("due")}},
+			"GET " + windowsPath:                   {{200, pageOf("null", test.items...)}},
+			"POST " + windowsPath + "/rd_0a/ack":   {{200, itemIn("acknowledged")}},
+			"DELETE " + windowsPath + "/rd_0a/ack": {{204, ""}},
+			"GET " + windowsPath + "/rd_0a":        {{200, itemIn("due")}},
 		}}
 		for _, verb := range []string{"ack", "unack", "show"} {
 			stub.asked = nil
@@ -241,7 +243,7 @@ func TestWindowWait(t *testing.T) {
 	} {
 		stub := &adminStub{answers: map[string][]answer{}}
 		for _, state := range test.states {
-			at := "GET " + redistribution + "/rd_0a"
+			at := "GET " + windowsPath + "/rd_0a"
 			stub.answers[at] = append(stub.answers[at], answer{200, itemIn(state)})
 		}
 		stdout, stderr, code := stub.verb(t, "window", "wait", "rd_0a", "--timeout", test.timeout)
@@ -264,7 +266,7 @@ func TestWindowWait(t *testing.T) {
 // TestWindowAckMany acknowledges more than one call takes.
 func TestWindowAckMany(t *testing.T) {
 	t.Parallel()
-	stub := &adminStub{answers: map[string][]answer{"POST " + redistribution + ":ack": {{200, `{"results":[{"id":"rd_0a","status":"acknowledged","item":{"later":1}}]}`}}}}
+	stub := &adminStub{answers: map[string][]answer{"POST " + windowsPath + ":ack": {{200, `{"results":[{"id":"rd_0a","status":"acknowledged","item":{"later":1}}]}`}}}}
 	line := []string{"window", "ack", "-o", "json"}
 	for i := range 501 {
 		line = append(line, fmt.Sprintf("rd_%04x", i))

@@ -70,8 +70,14 @@ type Acknowledged struct {
 	} `json:"results"`
 }
 
-// Inventory is what a configuration has.
+// Inventory is how many certificates there are, by state.
 type Inventory struct {
+	List[Stock]
+	Totals map[string]int `json:"totals"`
+}
+
+// Stock is how many certificates a configuration has, by state.
+type Stock struct {
 	Configuration Ref            `json:"configuration"`
-	Certificates  map[string]int `json:"certificates"` // by state
+	Certificates  map[string]int `json:"certificates"`
 }
