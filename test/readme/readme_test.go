@@ -41,6 +41,8 @@ var whoRuns = map[string]string{
 	dynamicShown:     "TestModes",
 	microsoftShown:   "TestModes",
 	intuneShown:      "TestModes",
+	labShown:         "TestLabClock",
+	labClockShown:    "TestLabClock",
 	"go install github.com/micromdm/scep/v2/cmd/scepclient@": "test/clients, which has the client",
 }
 
@@ -57,6 +59,9 @@ const (
 	dynamicShown   = "understudy config add jamf --mode dynamic"
 	microsoftShown = "understudy fake-microsoft"
 	intuneShown    = "understudy config add intune"
+
+	labShown      = "understudy serve --lab"
+	labClockShown = "understudy lab clock show"
 )
 
 // TestEveryBlockIsRun fails on a block of commands that no test runs.
@@ -197,7 +202,13 @@ func microsoft(t *testing.T, dir string) (address string) {
 // it tells its reader.
 func serve(t *testing.T, dir string) (address, secret string) {
 	t.Helper()
-	command := shell(t, dir, block(t, serveShown).Text, "UNDERSTUDY_LISTEN=127.0.0.1:0", "UNDERSTUDY_ADMIN_LISTEN=127.0.0.1:0")
+	return serveShownAs(t, dir, serveShown)
+}
+
+// serveShownAs runs the server as the block does that begins so.
+func serveShownAs(t *testing.T, dir, begin string) (address, secret string) {
+	t.Helper()
+	command := shell(t, dir, block(t, begin).Text, "UNDERSTUDY_LISTEN=127.0.0.1:0", "UNDERSTUDY_ADMIN_LISTEN=127.0.0.1:0")
 	stdout, err := command.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
