@@ -156,13 +156,22 @@ func (a *app) printLabClock(c api.LabClock) error {
 // clockOffset says how far a clock is from the machine's; nothing when it is
 // not.
 func clockOffset(seconds int64) string {
-	switch ahead := time.Duration(seconds) * time.Second; {
-	case ahead > 0:
-		return output.Duration(ahead) + " ahead of the machine's clock"
-	case ahead < 0:
-		return output.Duration(-ahead) + " behind the machine's clock"
+	switch {
+	case seconds > 0:
+		return daysAnd(time.Duration(seconds)*time.Second) + " ahead of the machine's clock"
+	case seconds < 0:
+		return daysAnd(-time.Duration(seconds)*time.Second) + " behind the machine's clock"
 	}
 	return ""
+}
+
+// daysAnd writes a long duration as "398d23h59m59s".
+func daysAnd(d time.Duration) string {
+	const day = 24 * time.Hour
+	if d < day || d%day == 0 {
+		return output.Duration(d)
+	}
+	return output.Duration(d.Truncate(day)) + output.Duration(d%day)
 }
 
 // signedDuration is a duration that may be negative.

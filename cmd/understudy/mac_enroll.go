@@ -12,6 +12,8 @@ import (
 	"strings"
 	"time"
 
+	"understudy.example/understudy/clock"
+	"understudy.example/understudy/cmd/understudy/internal/output"
 	"understudy.example/understudy/cmd/understudy/internal/subject"
 	"understudy.example/understudy/scep/client"
 )
@@ -37,7 +39,8 @@ type macEnrollCmd struct {
 func (macEnrollCmd) Help() string {
 	return `
 Prints one line of JSON. Exits with 4 if the server refuses, 6 if it still has not decided, 7 if it cannot
-be reached. After 6, the same key can go on asking: --key-file DIR/key.pem.
+be reached. After 6, the same key can go on asking: --key-file DIR/key.pem. Where a lab moved the clock of
+the server, this Mac goes by it too.
 
     export UNDERSTUDY_CHALLENGE=…
     understudy mac enroll --url http://127.0.0.1:8080/scep/default --subject CN=C02XL0GTJGH5 --out mac1
@@ -70,7 +73,7 @@ type (
 
 // Run enrols.
 func (c *macEnrollCmd) Run(a *app) error {
-	scep, err := c.client()
+	scep, err := c.client(a)
 	if err != nil {
 		return err
 	}
@@ -94,7 +97,7 @@ func (c *macEnrollCmd) Run(a *app) error {
 }
 
 // client returns a SCEP client for the URL.
-func (c *macEnrollCmd) client() (*client.Client, error) {
+func (c *macEnrollCmd) client(a *app) (*client.Client, error) {
 	scep, err := client.New(c.URL)
 	if err != nil {
 		return nil, &exitError{code: exitUsage, err: err}
@@ -105,17 +108,19 @@ func (c *macEnrollCmd) client() (*client.Client, error) {
 	if c.Get {
 		scep.Method = client.GET
 	}
-	if c.TLSRoot == "" {
-		return scep, nil
+	transport := http.DefaultTransport
+	if c.TLSRoot != "" {
+		trust, err := tlsTrust(c.TLSRoot)
+		if err != nil {
+			return nil, err
+		}
+		transport = &http.Transport{Proxy: http.ProxyFromEnvironment, TLSClientConfig: trust}
 	}
-	trust, err := tlsTrust(c.TLSRoot)
-	if err != nil {
-		return nil, err
-	}
-	scep.HTTPClient = &http.Client{Transport: &http.Transport{
-		Proxy:           http.ProxyFromEnvironment,
-		TLSClientConfig: trust,
-	}}
+	here := clock.NewLab(clock.System{})
+	scep.Clock = here
+	scep.HTTPClient = &http.Client{Transport: &labTime{next: transport, clock: here, said: func(now time.Time) {
+		a.note("The clock of this server is moved, and this Mac goes by it: it is %s.", output.Time(now))
+	}}}
 	return scep, nil
 }
 

@@ -21,7 +21,7 @@ const integration = "docs/mdm-integration.md"
 func TestIntegration(t *testing.T) {
 	need(t, "curl", "python3")
 	dir := t.TempDir()
-	address, secret := serve(t, dir, labShown)
+	address, secret := serve(t, dir, integrationShown)
 	port := freePort(t)
 	there := strings.NewReplacer("127.0.0.1:8080", address, "127.0.0.1:8081", adminAddress(t, dir),
 		"127.0.0.1:9000", "127.0.0.1:"+port, `"127.0.0.1", 9000`, `"127.0.0.1", `+port)
@@ -37,7 +37,7 @@ func TestIntegration(t *testing.T) {
 	ran := 0
 	for _, b := range blocks(t) {
 		switch {
-		case b.File != integration || b.First() == block(t, labShown).First():
+		case b.File != integration || b.First() == block(t, integrationShown).First():
 		case b.Language == "python":
 			put(t, filepath.Join(dir, "receiver.py"), there.Replace(b.Text))
 		case b.Language == "sh":

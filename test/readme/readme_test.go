@@ -41,11 +41,13 @@ var whoRuns = map[string]string{
 	dynamicShown:     "TestModes",
 	microsoftShown:   "TestModes",
 	intuneShown:      "TestModes",
-	labShown:         "TestIntegration",
+	integrationShown: "TestIntegration",
 	tokenShown:       "TestIntegration",
 	loopShown:        "TestIntegration",
 	advanceShown:     "TestIntegration",
 	webhookShown:     "TestIntegration",
+	labShown:         "TestLabClock",
+	labClockShown:    "TestLabClock",
 	"go install github.com/micromdm/scep/v2/cmd/scepclient@": "test/clients, which has the client",
 }
 
@@ -63,11 +65,14 @@ const (
 	microsoftShown = "understudy fake-microsoft"
 	intuneShown    = "understudy config add intune"
 
-	labShown     = "understudy serve --lab"
-	tokenShown   = "understudy token add my-mdm"
-	loopShown    = "api=http://127.0.0.1:8081/api/v1"
-	advanceShown = "understudy lab clock advance 335d"
-	webhookShown = "understudy webhook add"
+	integrationShown = "understudy serve --webhook-allow"
+	tokenShown       = "understudy token add my-mdm"
+	loopShown        = "api=http://127.0.0.1:8081/api/v1"
+	advanceShown     = "understudy lab clock advance 335d"
+	webhookShown     = "understudy webhook add"
+
+	labShown      = "understudy serve --lab"
+	labClockShown = "understudy lab clock show"
 )
 
 // TestEveryBlockIsRun fails on a block of commands that no test runs.
