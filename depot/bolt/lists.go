@@ -21,6 +21,9 @@ const (
 	cursorRevoked  byte = 'v'
 
 	cursorChallenges byte = 'c'
+
+	cursorWindow byte = 'w'
+	cursorPast   byte = 'p'
 )
 
 // cursor makes a position into text that the depot knows again: kind,

@@ -29,6 +29,7 @@ type Memory struct {
 	numbers        map[[32]byte]uint64
 	lists          map[string]depot.DeviceList
 	challenges     []depot.Challenge // in order
+	windows        windows
 }
 
 var _ depot.Depot = (*Memory)(nil)
@@ -41,6 +42,7 @@ func NewMemory() *Memory {
 		spent:          map[string]bool{},
 		numbers:        map[[32]byte]uint64{},
 		lists:          map[string]depot.DeviceList{},
+		windows:        windows{histories: map[string]depot.WindowItem{}, watermarks: map[depot.WatermarkKey]time.Time{}},
 	}
 }
 
@@ -76,6 +78,8 @@ func (m *Memory) Commit(ctx context.Context, i depot.Issuance) (depot.Identity, 
 
 // issue stores an issuance that nothing speaks against.
 func (m *Memory) issue(i depot.Issuance) depot.Identity {
+	defer m.watch(i.Identity.ConfigurationID, i.Identity.Device.Key)()
+	m.changed(i.Identity.IssuedAt)
 	m.sequence++
 	key := [2]string{i.Identity.ConfigurationID, i.Identity.Device.Key}
 	device, known := m.devices[key]
