@@ -369,7 +369,7 @@ func (m *Memory) Rechecks(ctx context.Context, limit int) ([]depot.Recheck, erro
 		return nil, err
 	}
 	defer m.mu.Unlock()
-	return slices.Clone(m.windows.rechecks[:min(len(m.windows.rechecks), depot.PageLimit(limit))]), nil
+	return append([]depot.Recheck(nil), m.windows.rechecks[:min(len(m.windows.rechecks), depot.PageLimit(limit))]...), nil
 }
 
 // Watermark returns how far the announcer has looked.
