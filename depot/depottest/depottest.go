@@ -33,7 +33,7 @@ func Run(t *testing.T, open Open) {
 	time.Local = time.FixedZone("west", -(9*60+30)*60)
 	t.Cleanup(func() { time.Local = local })
 
-	for _, test := range slices.Concat(issuing(), deciding(), challenging(), beside()) {
+	for _, test := range slices.Concat(issuing(), deciding(), challenging(), beside(), windowing()) {
 		t.Run(test.name, func(t *testing.T) {
 			s := &suite{T: t, ctx: t.Context()}
 			s.d, s.reopen = open(t)

@@ -1,0 +1,5 @@
+package bolt
+
+import "errors"
+
+var errNotBuilt = errors.New("not built yet")

@@ -1,0 +1,5 @@
+package depottest
+
+import "errors"
+
+var errNotBuilt = errors.New("not built yet")
