@@ -16,7 +16,7 @@ var agents = []string{
 
 // People and machines, as they are in names of computers and users.
 var (
-	people   = []string{"anna", "ben", "chloe", "dimitri", "elif", "fatou", "goran", "hana", "ines", "jürgen", "kofi", "łucja", "mei", "noah", "o'neil", "priya", "quentin", "rosa", "søren", "tomás"}
+	people   = []string{"Anna", "Ben", "Chloe", "Dimitri", "Elif", "Fatou", "Goran", "Hana", "Ines", "Jürgen", "Kofi", "Łucja", "Mei", "Noah", "O'Neil", "Priya", "Quentin", "Rosa", "Søren", "Tomás"}
 	machines = []string{"MacBook Pro", "MacBook Air", "iMac", "Mac mini", "Mac Studio"}
 )
 
@@ -34,9 +34,9 @@ func subjectOf(r *rand.Rand) pkix.RDNSequence {
 	case share < 40: // Iru
 		return subject(serial + " " + profile)
 	case share < 60: // Jamf, at computer level
-		return subject(fmt.Sprintf("%s's %s %d managementAttestation %s", strings.ToUpper(person[:1])+person[1:], pick(r, machines), r.IntN(100), udid))
+		return subject(fmt.Sprintf("%s's %s %d managementAttestation %s", person, pick(r, machines), r.IntN(100), udid))
 	case share < 75: // Intune
-		return subject(fmt.Sprintf("%s%d@lab.example ODA %s", person, r.IntN(100_000), strings.ToLower(udid)))
+		return subject(fmt.Sprintf("%s%d@lab.example ODA %s", strings.ToLower(person), r.IntN(100_000), strings.ToLower(udid)))
 	case share < 85: // cloud-8021x
 		return subject(serial + " managementAttestation " + udid + " " + profile)
 	case share < 95: // Fleet

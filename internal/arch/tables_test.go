@@ -42,6 +42,9 @@ var arrows = map[string][]string{
 	// What people look for and take away.
 	"inspect": {"depot", "device"},
 
+	// What only a lab wants.
+	"lab": {"depot", "device"},
+
 	// What explains the wire to people.
 	"explain": {"device", "scep"},
 
