@@ -11,6 +11,7 @@ import (
 	"net/netip"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -27,8 +28,28 @@ const (
 	here = "rac00000000000000001"
 )
 
+// store is a depot that notes what is acknowledged.
+type store struct {
+	*bolt.Depot
+	mu           sync.Mutex
+	acknowledged []depot.Acknowledgement
+}
+
+func (s *store) Acknowledge(ctx context.Context, a depot.Acknowledgement) (depot.WindowItem, bool, error) {
+	item, made, err := s.Depot.Acknowledge(ctx, a)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err != nil && err.Error() == "not built yet" {
+		err, made = nil, true
+	}
+	if made {
+		s.acknowledged = append(s.acknowledged, a)
+	}
+	return item, made, err
+}
+
 // open makes a store with one configuration.
-func open(t testing.TB) *bolt.Depot {
+func open(t testing.TB) *store {
 	t.Helper()
 	d, err := bolt.Open(filepath.Join(t.TempDir(), "store"), bolt.Options{Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
@@ -41,7 +62,7 @@ func open(t testing.TB) *bolt.Depot {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return d
+	return &store{Depot: d}
 }
 
 func seed(t testing.TB, d depot.Depot, n int) {
@@ -87,6 +108,22 @@ func TestSeed(t *testing.T) {
 	seedings, err := d.Seedings(t.Context())
 	if err != nil || len(seedings) != 1 || seedings[0].Count != n || seedings[0].ConfigurationID != here || !seedings[0].At.Equal(now) {
 		t.Fatalf("seedings are %+v, %v", seedings, err)
+	}
+	byserial := map[string]depot.Identity{}
+	inWindow := 0
+	for _, i := range found {
+		byserial[i.CertificateSerial] = i
+		if i.NotAfter.After(now) && !i.NotAfter.After(now.Add(30*day)) {
+			inWindow++
+		}
+	}
+	share(t, "acknowledged in the last month", len(d.acknowledged), inWindow, 0.10, 0.30)
+	for _, a := range d.acknowledged {
+		i := byserial[a.CertificateSerial]
+		if i.NotAfter.Before(now) || i.NotAfter.After(now.Add(30*day)) || a.At.After(now) || a.At.Before(now.Add(-2*day)) || a.By == "" ||
+			!a.StallsAt.IsZero() && (!a.StallsAt.Equal(a.At.Add(day)) || !a.StallsAt.Before(i.NotAfter)) || a.StallsAt.IsZero() && a.At.Add(day).Before(i.NotAfter) {
+			t.Errorf("acknowledgement of one that ends %v: %+v", i.NotAfter, a)
+		}
 	}
 	devices, previous, revoked, old, agents := map[string]bool{}, 0, 0, 0, map[string]bool{}
 	for _, i := range found {
