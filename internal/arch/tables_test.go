@@ -36,8 +36,9 @@ var arrows = map[string][]string{
 	"configuration": {"ca", "challenge", "challenge/intune", "clock", "depot", "refusal", "scep"},
 	"connector":     {"challenge/intune", "configuration", "depot"},
 	"devicelist":    {"clock", "configuration", "depot"},
+	"lab":           {"clock", "depot"},
 	"enroll":        {"ca", "challenge", "clock", "configuration", "depot", "device", "devicelist", "refusal", "scep"},
-	"server":        {"ca", "challenge", "clock", "configuration", "depot", "device", "devicelist", "enroll", "ocsp", "refusal", "revocation", "scep"},
+	"server":        {"ca", "challenge", "clock", "configuration", "depot", "device", "devicelist", "enroll", "lab", "ocsp", "refusal", "revocation", "scep"},
 
 	// What people look for and take away.
 	"inspect": {"depot", "device"},
