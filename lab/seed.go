@@ -1,8 +1,3 @@
-// Package lab is what only a lab wants. So far that is made-up records, for
-// trials at scale.
-//
-// It works on a depot like anybody else and must not know HTTP, SCEP or where
-// the depot keeps things.
 package lab
 
 import (

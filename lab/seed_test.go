@@ -23,10 +23,7 @@ import (
 
 var now = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 
-const (
-	day  = 24 * time.Hour
-	here = "rac00000000000000001"
-)
+const here = "rac00000000000000001"
 
 // store is a depot that notes what is acknowledged.
 type store struct {

@@ -36,15 +36,12 @@ var arrows = map[string][]string{
 	"configuration": {"ca", "challenge", "challenge/intune", "clock", "depot", "refusal", "scep"},
 	"connector":     {"challenge/intune", "configuration", "depot"},
 	"devicelist":    {"clock", "configuration", "depot"},
-	"lab":           {"clock", "depot"},
+	"lab":           {"clock", "depot", "device"},
 	"enroll":        {"ca", "challenge", "clock", "configuration", "depot", "device", "devicelist", "refusal", "scep"},
 	"server":        {"ca", "challenge", "clock", "configuration", "depot", "device", "devicelist", "enroll", "lab", "ocsp", "refusal", "revocation", "scep"},
 
 	// What people look for and take away.
 	"inspect": {"depot", "device"},
-
-	// What only a lab wants.
-	"lab": {"depot", "device"},
 
 	// What explains the wire to people.
 	"explain": {"device", "scep"},
