@@ -3,7 +3,6 @@ package lab
 import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
-	"crypto/rsa"
 	"crypto/sha256"
 	"crypto/x509"
 	"crypto/x509/pkix"
@@ -133,39 +132,4 @@ func (s *seeder) issuance(i int) (depot.Issuance, error) {
 		ConfigurationID: id.ConfigurationID, ID: id.TransactionID, MessageType: id.MessageType, MessageSHA256: hash(), CSRSHA256: id.CSRSHA256,
 		PublicKeySHA256: id.PublicKeySHA256, SignerSHA256: id.SignerSHA256, CertificateSerial: id.CertificateSerial, At: id.IssuedAt,
 	}}, nil
-}
-
-// keyBits is the size of a device's key.
-const keyBits = 2048
-
-// certificate makes the i-th certificate; public is its SubjectPublicKeyInfo.
-func (s *seeder) certificate(i int, subject []byte, random *rand.ChaCha8) (der, public []byte, err error) {
-	modulus := make([]byte, keyBits/8)
-	_, _ = random.Read(modulus)
-	modulus[0] |= 0xc0
-	modulus[len(modulus)-1] |= 1
-	key := &rsa.PublicKey{N: new(big.Int).SetBytes(modulus), E: 65537}
-	serial, err := hex.DecodeString(s.serial(i))
-	if err != nil {
-		return nil, nil, err
-	}
-	template := &x509.Certificate{
-		SerialNumber: new(big.Int).SetBytes(serial), RawSubject: subject, NotBefore: s.notBefore(i), NotAfter: s.notBefore(i).Add(s.lifetime),
-		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}, BasicConstraintsValid: true,
-	}
-	if public, err = x509.MarshalPKIXPublicKey(key); err != nil {
-		return nil, nil, fmt.Errorf("encode public key: %w", err)
-	}
-	id := sha256.Sum256(public)
-	template.SubjectKeyId = id[:20]
-	if s.configuration.Purpose == depot.PurposeDeviceAccess {
-		// What Okta Device Access finds its certificates by: INTEGER 1.
-		template.ExtraExtensions = []pkix.Extension{{Id: asn1.ObjectIdentifier{1, 3, 6, 1, 4, 1, 51150, 13, 1}, Value: []byte{2, 1, 1}}}
-	}
-	// Without a source of random numbers ECDSA signs as RFC 6979 has it: the
-	// same certificate each time.
-	if der, err = x509.CreateCertificate(nil, template, s.issuer.certificate, key, s.issuer.key); err != nil {
-		return nil, nil, fmt.Errorf("sign: %w", err)
-	}
-	return der, public, nil
 }

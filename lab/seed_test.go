@@ -25,11 +25,17 @@ var now = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 
 const here = "rac00000000000000001"
 
-// store is a depot that notes what is acknowledged.
+// store is a depot that notes what is acknowledged, and who signed.
 type store struct {
 	*bolt.Depot
 	mu           sync.Mutex
 	acknowledged []depot.Acknowledgement
+	authority    depot.AuthorityGeneration
+}
+
+func (s *store) RecordAuthority(ctx context.Context, a depot.AuthorityGeneration) error {
+	s.authority = a
+	return s.Depot.RecordAuthority(ctx, a)
 }
 
 func (s *store) Acknowledge(ctx context.Context, a depot.Acknowledgement) (depot.WindowItem, bool, error) {
@@ -157,6 +163,10 @@ func TestSeed(t *testing.T) {
 func TestRecordsAndCertificates(t *testing.T) {
 	d := open(t)
 	seed(t, d, 300)
+	issuer, err := x509.ParseCertificate(d.authority.Issuer)
+	if err != nil || issuer.CheckSignatureFrom(issuer) != nil {
+		t.Fatalf("issuer: %v", err)
+	}
 	forms := map[string]int{}
 	var before time.Time
 	found := all(t, d)
@@ -165,6 +175,9 @@ func TestRecordsAndCertificates(t *testing.T) {
 		c, err := x509.ParseCertificate(i.DER)
 		if err != nil {
 			t.Fatal(err)
+		}
+		if err := c.CheckSignatureFrom(issuer); err != nil {
+			t.Error(err)
 		}
 		key, ok := c.PublicKey.(*rsa.PublicKey)
 		if !ok || key.N.BitLen() != 2048 || key.N.Bit(0) != 1 || key.E != 65537 || i.KeyBits != 2048 || i.KeyAlgorithm != "RSA" {

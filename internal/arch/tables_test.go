@@ -86,7 +86,7 @@ var homes = map[string][]string{
 	"go.mozilla.org/pkcs7":       {"scep/client"},
 
 	// DER and text.
-	"golang.org/x/crypto/cryptobyte": {"ca", "challenge/intune/fake", "conformance", "device", "ocsp", "scep", "scep/client", "scep/client/craft", "scep/internal/cms"},
+	"golang.org/x/crypto/cryptobyte": {"ca", "challenge/intune/fake", "conformance", "device", "lab", "ocsp", "scep", "scep/client", "scep/client/craft", "scep/internal/cms"},
 	"golang.org/x/text":              {"device"},
 
 	// Tokens of Microsoft's.
