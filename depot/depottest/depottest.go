@@ -33,7 +33,7 @@ func Run(t *testing.T, open Open) {
 	time.Local = time.FixedZone("west", -(9*60+30)*60)
 	t.Cleanup(func() { time.Local = local })
 
-	for _, test := range slices.Concat(issuing(), deciding(), challenging()) {
+	for _, test := range slices.Concat(issuing(), deciding(), challenging(), beside()) {
 		t.Run(test.name, func(t *testing.T) {
 			s := &suite{T: t, ctx: t.Context()}
 			s.d, s.reopen = open(t)
@@ -141,6 +141,31 @@ func challenging() []promise {
 		{"VoidRevoked", (*suite).voidRevoked},
 		{"VoidRenewal", (*suite).voidRenewal},
 		{"DeliveryRace", (*suite).deliveryRace},
+	}
+}
+
+// beside are the promises about finding, tokens, webhooks and the lab.
+func beside() []promise {
+	return []promise{
+		{"ListNames", (*suite).listNames},
+		{"ListNamesStable", (*suite).listNamesStable},
+		{"ListIssued", (*suite).listIssued},
+		{"ListMatch", (*suite).listMatch},
+		{"ListAsOf", (*suite).listAsOf},
+		{"EventFilters", (*suite).eventFilters},
+		{"Tokens", (*suite).tokens},
+		{"TokensRefused", (*suite).tokensRefused},
+		{"TokenRace", (*suite).tokenRace},
+		{"Webhooks", (*suite).webhooks},
+		{"WebhooksRefused", (*suite).webhooksRefused},
+		{"Progress", (*suite).progress},
+		{"ProgressRefused", (*suite).progressRefused},
+		{"ProgressRace", (*suite).progressRace},
+		{"LabClock", (*suite).labClock},
+		{"Rejections", (*suite).rejections},
+		{"Seedings", (*suite).seedings},
+		{"Await", (*suite).await},
+		{"AwaitRace", (*suite).awaitRace},
 	}
 }
 

@@ -18,7 +18,7 @@ func (s *suite) agreesWithModel() {
 	run := 0
 	rapid.Check(s, func(t *rapid.T) {
 		run++
-		m := &machine{suite: s, t: t, model: NewMemory(), run: run, after: map[string][2]uint64{}}
+		m := &machine{suite: s, t: t, model: NewMemory(), run: run, after: map[string][2]uint64{}, began: s.lastEvent()}
 		t.Repeat(map[string]func(*rapid.T){
 			"commit":        m.commit,
 			"commit again":  m.commit, // twice as often as the others
@@ -41,6 +41,9 @@ func (s *suite) agreesWithModel() {
 			"challenges":    m.listChallenges,
 			"forget":        m.forget,
 			"delivery":      m.endDelivery,
+			"token":         m.token,
+			"webhook":       m.webhook,
+			"progress":      m.progress,
 			"":              func(*rapid.T) {},
 		})
 	})
@@ -54,6 +57,7 @@ type machine struct {
 	serial int
 	asked  int                  // requests
 	after  map[string][2]uint64 // what the caller saw: the depot's sequence and the model's
+	began  uint64               // the last event of the run before
 }
 
 func (m *machine) name(what string, n int) string { return fmt.Sprintf("%s %d.%d", what, m.run, n) }
@@ -86,6 +90,7 @@ func (m *machine) commit(t *rapid.T) {
 	n := m.run*1000 + m.serial
 	i := in(Issuance(n), m.name("rac", small(t, "configuration", 2)), fmt.Sprint("transaction ", small(t, "transaction", 4)),
 		fmt.Sprint("device ", small(t, "device", 3)))
+	m.nameOne(t, &i)
 	i.Identity.NotAfter = Epoch.Add(time.Duration(small(t, "notAfter", 4)) * time.Hour)
 	i.Identity.PublicKeySHA256 = hashOf("run", m.run*10+small(t, "key", 3))
 	i.Identity.IssuerSHA256 = m.issuer(small(t, "issuer", 2))
@@ -150,6 +155,7 @@ func (m *machine) list(t *rapid.T) {
 	if small(t, "to", 2) == 1 {
 		q.NotAfterTo = Epoch.Add(time.Duration(small(t, "not after to", 5)) * time.Hour)
 	}
+	m.narrow(t, &q)
 	ours, theirs := q, q
 	for range maxPages {
 		got, err := m.d.Identities(m.ctx, ours)
