@@ -161,6 +161,7 @@ func TestLive(t *testing.T) {
 		Chain: "no-root", Strict: true, SHA1: "refuse", DES: "refuse", KeyChecks: "strict",
 		Approval: "manual-new", ApprovalTTLSeconds: 3600, Renewal: true, RenewalWindowSeconds: 60, Queries: "enrolled",
 		NextCASigner: "ra", RevokeUnusedAfterSeconds: 7200, DevicesFile: "/srv/devices.csv",
+		Window: configuration.WindowSettings{Kind: "percent_remaining", Value: 20}, AckTimeoutSeconds: 60,
 		ChallengeTTLSeconds: 60, MaxOutstanding: 5, Page: "ndes", IntuneHosts: []string{}}
 	other, _, err := s.Add(t.Context(), settings, nil)
 	if err != nil {
@@ -180,6 +181,9 @@ func TestLive(t *testing.T) {
 		{"other options", other.SCEPOptions(now), scep.Options{Strict: true, KeySizes: []int{2048, 3072}, Now: now}},
 		{"other retry period", other.RetryPeriod(), time.Duration(0)},
 		{"other no root", other.NoRoot, true},
+		{"window", plain.Window().String(), "days_before:30"},
+		{"other window", other.Window().String(), "percent_remaining:20"},
+		{"other acknowledgements count for", other.Window().AckTimeout, time.Minute},
 	}
 	for _, c := range checks {
 		if !reflect.DeepEqual(c.got, c.want) {

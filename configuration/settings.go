@@ -14,6 +14,7 @@ import (
 	"unicode/utf8"
 
 	"understudy.example/understudy/depot"
+	"understudy.example/understudy/redistribution"
 )
 
 // Settings are what a user chooses about a configuration, in the JSON of the
@@ -40,6 +41,9 @@ type Settings struct {
 	NextCASigner             string `json:"next_ca_signer"`
 	RevokeUnusedAfterSeconds int64  `json:"revoke_unused_after_seconds"` // 0: never
 	DevicesFile              string `json:"devices_file"`                // on the server's machine; empty: none
+
+	Window            WindowSettings `json:"window"`
+	AckTimeoutSeconds int64          `json:"ack_timeout_seconds"` // how long an acknowledgement counts
 
 	// Of mode dynamic.
 	ChallengeTTLSeconds int64  `json:"challenge_ttl_seconds"`
@@ -131,6 +135,9 @@ func Defaults() Settings {
 		Queries:            QueriesRefuse,
 		NextCASigner:       NextCASignerCA,
 
+		Window:            windowOf(redistribution.PolicyOf(depot.ConfigurationPolicy{})),
+		AckTimeoutSeconds: int64(redistribution.DefaultAckTimeout / time.Second),
+
 		ChallengeTTLSeconds: int64(defaultChallengeTTL / time.Second),
 		MaxOutstanding:      defaultMaxOutstanding,
 		Page:                PageOkta,
@@ -164,6 +171,9 @@ func SettingsOf(c depot.Configuration) Settings {
 		NextCASigner:             cmp.Or(p.NextCASigner, NextCASignerCA),
 		RevokeUnusedAfterSeconds: int64(p.RevokeUnusedAfter / time.Second),
 		DevicesFile:              p.DevicesFile,
+
+		Window:            windowOf(redistribution.PolicyOf(p)),
+		AckTimeoutSeconds: int64(redistribution.PolicyOf(p).AckTimeout / time.Second),
 
 		ChallengeTTLSeconds: int64(cmp.Or(p.ChallengeTTL, defaultChallengeTTL) / time.Second),
 		MaxOutstanding:      int64(cmp.Or(p.MaxOutstanding, defaultMaxOutstanding)),
@@ -200,6 +210,11 @@ func (s Settings) apply(c depot.Configuration) depot.Configuration {
 		NextCASigner:      s.NextCASigner,
 		RevokeUnusedAfter: seconds(s.RevokeUnusedAfterSeconds),
 		DevicesFile:       s.DevicesFile,
+
+		WindowKind:   s.Window.Kind,
+		WindowValue:  s.Window.Value,
+		WindowStrict: s.Window.Strict,
+		AckTimeout:   seconds(s.AckTimeoutSeconds),
 
 		ChallengeTTL:   seconds(s.ChallengeTTLSeconds),
 		MaxOutstanding: int(s.MaxOutstanding),
@@ -296,6 +311,9 @@ func (s *Settings) fields() map[string]any {
 		"revoke_unused_after_seconds": &s.RevokeUnusedAfterSeconds,
 		"devices_file":                &s.DevicesFile,
 
+		"window":              &s.Window,
+		"ack_timeout_seconds": &s.AckTimeoutSeconds,
+
 		"challenge_ttl_seconds": &s.ChallengeTTLSeconds,
 		"max_outstanding":       &s.MaxOutstanding,
 		"page":                  &s.Page,
@@ -323,6 +341,8 @@ func kindOf(target any) string {
 		return "a list of whole numbers"
 	case *[]string:
 		return "a list of strings"
+	case *WindowSettings:
+		return "an object with kind (a string), value (a whole number) and strict (true or false), or some of them"
 	}
 	return "a string"
 }
@@ -353,6 +373,7 @@ func (s Settings) Validate() error {
 	between(&wrong, "validity_seconds", s.ValiditySeconds, minValidity, maxValidity)
 	between(&wrong, "retry_period_seconds", s.RetryPeriodSeconds, 0, maxRetryPeriod)
 	s.validateRequests(&wrong)
+	s.validateWindow(&wrong)
 	s.validateChallenges(&wrong)
 	s.validateIntune(&wrong)
 	return wrong.err()

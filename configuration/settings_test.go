@@ -49,7 +49,8 @@ func TestDefaultsAreAsDocumented(t *testing.T) {
 	const want = `{"name":"default","mode":"static","purpose":"device-access","validity_seconds":31536000,"key_sizes":[2048],` +
 		`"key_usage":"signing","retry_period_seconds":600,"chain":"full","strict":false,"sha1":"allow","des":"allow","key_checks":"fast",` +
 		`"approval":"auto","approval_ttl_seconds":604800,"renewal":false,"renewal_window_seconds":0,"queries":"refuse",` +
-		`"next_ca_signer":"ca","revoke_unused_after_seconds":0,"devices_file":"","challenge_ttl_seconds":3600,"max_outstanding":1000,"page":"okta",` +
+		`"next_ca_signer":"ca","revoke_unused_after_seconds":0,"devices_file":"",` +
+		`"window":{"kind":"days_before","value":30,"strict":false},"ack_timeout_seconds":86400,"challenge_ttl_seconds":3600,"max_outstanding":1000,"page":"okta",` +
 		`"cloud":"","tenant":"","client_id":"","client_secret_file":"","client_certificate_file":"","ca_file":"","authority":"",` +
 		`"graph_url":"","intune_resource":"","intune_hosts":[]}`
 	if string(got) != want {
@@ -129,6 +130,22 @@ func TestValidate(t *testing.T) {
 		{"no time to approve", set(func(s *configuration.Settings) { s.ApprovalTTLSeconds = 0 }), "approval_ttl_seconds"},
 		{"years to approve", set(func(s *configuration.Settings) { s.ApprovalTTLSeconds = 2 * year }), "approval_ttl_seconds"},
 		{"renewal in the last month", set(func(s *configuration.Settings) { s.Renewal, s.RenewalWindowSeconds = true, year/12 }), ""},
+		{"window of 20 percent", set(func(s *configuration.Settings) {
+			s.Window = configuration.WindowSettings{Kind: "percent_remaining", Value: 20}
+		}), ""},
+		{"no window", set(func(s *configuration.Settings) { s.Window = configuration.WindowSettings{Kind: "days_before"} }), ""},
+		{"negative window", set(func(s *configuration.Settings) { s.Window.Value = -1 }), "window"},
+		{"window of all percent", set(func(s *configuration.Settings) {
+			s.Window = configuration.WindowSettings{Kind: "percent_remaining", Value: 100}
+		}), "window"},
+		{"strict percent", set(func(s *configuration.Settings) {
+			s.Window = configuration.WindowSettings{Kind: "percent_remaining", Value: 1, Strict: true}
+		}), "window"},
+		{"unknown window", set(func(s *configuration.Settings) { s.Window.Kind = "weeks" }), "window"},
+		{"window without a kind", set(func(s *configuration.Settings) { s.Window.Kind = "" }), "window"},
+		{"no acknowledgement counts", set(func(s *configuration.Settings) { s.AckTimeoutSeconds = 0 }), "ack_timeout_seconds"},
+		{"one counts for a second", set(func(s *configuration.Settings) { s.AckTimeoutSeconds = 1 }), ""},
+		{"one counts for more than a year", set(func(s *configuration.Settings) { s.AckTimeoutSeconds = year + 1 }), "ack_timeout_seconds"},
 		{"negative renewal window", set(func(s *configuration.Settings) { s.RenewalWindowSeconds = -1 }), "renewal_window_seconds"},
 		{"queries of the enrolled", set(func(s *configuration.Settings) { s.Queries = "enrolled" }), ""},
 		{"queries of anyone", set(func(s *configuration.Settings) { s.Queries = "anyone" }), ""},
@@ -179,8 +196,8 @@ func TestValidateIntune(t *testing.T) {
 }
 
 func TestValidateListsEverything(t *testing.T) {
-	all := []string{"approval", "approval_ttl_seconds", "chain", "challenge_ttl_seconds", "des", "key_checks", "key_sizes", "key_usage",
-		"max_outstanding", "mode", "name", "next_ca_signer", "page", "purpose", "queries", "retry_period_seconds", "sha1", "validity_seconds"}
+	all := []string{"ack_timeout_seconds", "approval", "approval_ttl_seconds", "chain", "challenge_ttl_seconds", "des", "key_checks", "key_sizes", "key_usage",
+		"max_outstanding", "mode", "name", "next_ca_signer", "page", "purpose", "queries", "retry_period_seconds", "sha1", "validity_seconds", "window"}
 	got := fieldsOf(t, configuration.Settings{RetryPeriodSeconds: -1}.Validate())
 	slices.Sort(got)
 	if !slices.Equal(got, all) {
@@ -213,6 +230,7 @@ func TestMergeKnowsAllFields(t *testing.T) {
 	want := configuration.Settings{Name: "x", Mode: "m", Purpose: "p", ValiditySeconds: 1, KeySizes: []int{2}, KeyUsage: "u",
 		RetryPeriodSeconds: 3, Chain: "c", Strict: true, SHA1: "s", DES: "d", KeyChecks: "k", Approval: "a", ApprovalTTLSeconds: 4,
 		Renewal: true, RenewalWindowSeconds: 5, Queries: "q", NextCASigner: "n", RevokeUnusedAfterSeconds: 6, DevicesFile: "f",
+		Window: configuration.WindowSettings{Kind: "j", Value: 9, Strict: true}, AckTimeoutSeconds: 10,
 		ChallengeTTLSeconds: 7, MaxOutstanding: 8, Page: "g", Cloud: "l", Tenant: "t", ClientID: "i", ClientSecretFile: "e",
 		ClientCertificateFile: "r", CAFile: "v", Authority: "h", GraphURL: "w", IntuneResource: "y", IntuneHosts: []string{"z"}}
 	object, err := json.Marshal(want)
@@ -238,6 +256,13 @@ func TestMergeIsStrict(t *testing.T) {
 		{`{"strict": "yes"}`, "strict"},
 		{`{"name": 7}`, "name"},
 		{`{"name": null}`, "name"},
+		{`{"window": null}`, "window"},
+		{`{"window": []}`, "window"},
+		{`{"window": {"days": 30}}`, "window"},
+		{`{"window": {"Kind": "days_before"}}`, "window"},
+		{`{"window": {"value": "30"}}`, "window"},
+		{`{"window": {"value": null}}`, "window"},
+		{`{"ack_timeout_seconds": "24h"}`, "ack_timeout_seconds"},
 		{`{"key_sizes": 2048}`, "key_sizes"},
 		{`{"key_sizes": ["2048"]}`, "key_sizes"},
 		{`{"strict": 1, "name": true, "shape": 0, "validity_seconds": 60}`, "name shape strict"},
@@ -300,8 +325,12 @@ func TestWarnings(t *testing.T) {
 		{"no retry period", func(p *depot.ConfigurationPolicy) { p.RetryPeriod = 0 }, "medium retry_period_seconds"},
 		{"398 days", func(p *depot.ConfigurationPolicy) { p.Validity = 398 * 24 * time.Hour }, ""},
 		{"more than 398 days", func(p *depot.ConfigurationPolicy) { p.Validity = 398*24*time.Hour + time.Second }, "medium validity_seconds"},
-		{"an hour", func(p *depot.ConfigurationPolicy) { p.Validity = time.Hour }, ""},
-		{"less than an hour", func(p *depot.ConfigurationPolicy) { p.Validity = time.Hour - time.Second }, "medium validity_seconds"},
+		{"an hour", func(p *depot.ConfigurationPolicy) {
+			p.Validity, p.WindowKind, p.WindowValue, p.AckTimeout = time.Hour, "percent_remaining", 20, time.Minute
+		}, ""},
+		{"less than an hour", func(p *depot.ConfigurationPolicy) {
+			p.Validity, p.WindowKind, p.WindowValue, p.AckTimeout = time.Hour-time.Second, "percent_remaining", 20, time.Minute
+		}, "medium validity_seconds"},
 		{"4096", func(p *depot.ConfigurationPolicy) { p.KeySizes = []int{2048, 4096} }, "low key_sizes"},
 		{"no root", func(p *depot.ConfigurationPolicy) { p.Chain = "no-root" }, "medium chain"},
 		{"strict", func(p *depot.ConfigurationPolicy) { p.Strict = true }, "low strict"},
@@ -315,6 +344,14 @@ func TestWarnings(t *testing.T) {
 		{"queries of anyone", func(p *depot.ConfigurationPolicy) { p.Queries = "anyone" }, "medium queries"},
 		{"next CA signed by the RA", func(p *depot.ConfigurationPolicy) { p.NextCASigner = "ra" }, "low next_ca_signer"},
 		{"unused for 90 days", func(p *depot.ConfigurationPolicy) { p.RevokeUnusedAfter = 90 * 24 * time.Hour }, ""},
+		{"a certificate longer than the window", func(p *depot.ConfigurationPolicy) { p.Validity = 30*24*time.Hour + time.Second }, ""},
+		{"not longer than the window", func(p *depot.ConfigurationPolicy) { p.Validity = 30 * 24 * time.Hour }, "low window"},
+		{"all window", func(p *depot.ConfigurationPolicy) {
+			p.WindowKind, p.WindowValue, p.WindowStrict = "days_before", 365, true
+		}, "medium window"},
+		{"never due", func(p *depot.ConfigurationPolicy) { p.WindowKind = "days_before" }, "medium window"},
+		{"never stalls", func(p *depot.ConfigurationPolicy) { p.AckTimeout = 30 * 24 * time.Hour }, "low ack_timeout_seconds"},
+		{"stalls at the end", func(p *depot.ConfigurationPolicy) { p.AckTimeout = 30*24*time.Hour - time.Second }, ""},
 		{"unused for an hour", func(p *depot.ConfigurationPolicy) { p.RevokeUnusedAfter = time.Hour }, "medium revoke_unused_after_seconds"},
 	}
 	for _, tt := range tests {
@@ -346,5 +383,25 @@ func TestSettingsOfOldRecords(t *testing.T) {
 	}}
 	if got := configuration.SettingsOf(old); !reflect.DeepEqual(got, named("default")) {
 		t.Errorf("got  %+v\nwant %+v", got, named("default"))
+	}
+}
+
+// A window changes by its parts, but another kind is not strict by itself.
+func TestMergeWindow(t *testing.T) {
+	base := named("lab")
+	base.Window = configuration.WindowSettings{Kind: "days_before", Value: 10, Strict: true}
+	for object, want := range map[string]configuration.WindowSettings{
+		`{}`:                          base.Window,
+		`{"window":{}}`:               base.Window,
+		`{"window":{"value":20}}`:     {Kind: "days_before", Value: 20, Strict: true},
+		`{"window":{"strict":false}}`: {Kind: "days_before", Value: 10},
+		`{"window":{"kind":"percent_remaining","value":20}}`:         {Kind: "percent_remaining", Value: 20},
+		`{"window":{"kind":"days_before","value":20}}`:               {Kind: "days_before", Value: 20, Strict: true},
+		`{"window":{"kind":"days_before","value":20,"strict":true}}`: {Kind: "days_before", Value: 20, Strict: true},
+	} {
+		got, err := base.Merge([]byte(object))
+		if err != nil || got.Window != want {
+			t.Errorf("%s: %+v, %v; want %+v", object, got.Window, err, want)
+		}
 	}
 }

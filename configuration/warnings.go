@@ -73,6 +73,7 @@ func Warnings(c depot.Configuration) []Warning {
 	warn(p.DES == DESAllow, SeverityMedium, "des",
 		"requests encrypted with single DES are accepted, which scepclient needs, and their challenge can be read by whoever records them; refuse it when all clients know AES")
 	warnRequests(p, warn)
+	warnWindow(p, warn)
 	return list
 }
 

@@ -1,8 +1,7 @@
 package server
 
 import (
-	"crypto/sha256"
-	"crypto/subtle"
+	"context"
 	_ "embed"
 	"errors"
 	"net"
@@ -13,6 +12,7 @@ import (
 	"strings"
 
 	"understudy.example/understudy/depot"
+	"understudy.example/understudy/lab"
 )
 
 // openAPI describes the admin API. A test holds it against the handlers.
@@ -20,75 +20,152 @@ import (
 //go:embed openapi.yaml
 var openAPI []byte
 
-// apiPrefix is the base of everything that needs the token.
-const apiPrefix = "/api/v1"
-
-// adminName is who did what was done with the admin token. There is one token
-// so far.
-const adminName = "admin"
+// What lies below these needs a token: the API, and what only a lab has.
+const (
+	apiPrefix = "/api/v1"
+	labPrefix = "/lab"
+)
 
 // adminFunc is one handler of the admin listener. An error is a *problem, one
 // of the depot's, or an internal error that the caller does not get to see.
 type adminFunc func(w http.ResponseWriter, r *http.Request) error
 
-// route is one call of the admin listener.
+// route is one call of the admin listener and the scope that it needs.
 type route struct {
 	method, path string
+	needs        scope
 	handle       adminFunc
 }
 
 // adminRoutes is the whole admin listener.
 func (s *Server) adminRoutes() []route {
+	return slices.Concat(s.configurationRoutes(), s.certificateRoutes(), s.enrolmentRoutes(), s.windowRoutes(),
+		s.outboundRoutes(), s.upkeepRoutes(), s.labRoutes(), s.openRoutes())
+}
+
+// configurationRoutes are the endpoints that devices enrol at.
+func (s *Server) configurationRoutes() []route {
 	return []route{
-		{"GET", apiPrefix + "/configurations", s.listConfigurations},
-		{"POST", apiPrefix + "/configurations", s.addConfiguration},
-		{"GET", apiPrefix + "/configurations/{configuration}", s.showConfiguration},
-		{"PATCH", apiPrefix + "/configurations/{configuration}", s.changeConfiguration},
-		{"DELETE", apiPrefix + "/configurations/{configuration}", s.removeConfiguration},
-		{"POST", apiPrefix + "/configurations/{configuration}/reset-secret", s.resetSecret},
-		{"POST", apiPrefix + "/configurations/{configuration}/check", s.checkConfiguration},
-		{"GET", apiPrefix + "/configurations/{configuration}/devices", s.showDeviceList},
-		{"PUT", apiPrefix + "/configurations/{configuration}/devices", s.setDeviceList},
-		{"DELETE", apiPrefix + "/configurations/{configuration}/devices", s.removeDeviceList},
-		{"GET", apiPrefix + "/certificates", s.listCertificates},
-		{"GET", apiPrefix + "/certificates/{certificate}", s.showCertificate},
-		{"POST", apiPrefix + "/certificates/{certificate}/revoke", s.revokeCertificate},
-		{"POST", apiPrefix + "/certificates/{certificate}/used", s.useCertificate},
-		{"GET", apiPrefix + "/crls/{issuer}", s.showCRL},
-		{"GET", apiPrefix + "/challenges", s.listChallenges},
-		{"POST", apiPrefix + "/challenges", s.addChallenge},
-		{"GET", apiPrefix + "/challenges/{challenge}", s.showChallenge},
-		{"DELETE", apiPrefix + "/challenges/{challenge}", s.withdrawChallenge},
-		{"GET", apiPrefix + "/requests", s.listRequests},
-		{"GET", apiPrefix + "/requests/{request}", s.showRequest},
-		{"POST", apiPrefix + "/requests/{request}/approve", s.decideRequest(s.enroll.Approve)},
-		{"POST", apiPrefix + "/requests/{request}/deny", s.decideRequest(s.enroll.Deny)},
-		{"GET", apiPrefix + "/devices", s.listDevices},
-		{"GET", apiPrefix + "/devices/{device}", s.showDevice},
-		{"GET", apiPrefix + "/authority", s.showAuthority},
-		{"GET", apiPrefix + "/authority/rollover", s.showRollover},
-		{"POST", apiPrefix + "/authority/rollover/prepare", s.prepareRollover},
-		{"POST", apiPrefix + "/authority/rollover/activate", s.activateRollover},
-		{"POST", apiPrefix + "/authority/rollover/cancel", s.cancelRollover},
-		{"GET", apiPrefix + "/events", s.listEvents},
-		{"GET", apiPrefix + "/audit/verify", s.verifyLedger},
-		{"GET", apiPrefix + "/backup", s.downloadBackup},
-		{"GET", "/version", s.showVersion},
-		{"GET", "/livez", s.livez},
-		{"GET", "/readyz", s.readyz},
-		{"GET", "/openapi.yaml", showOpenAPI},
-		{"GET", "/metrics", s.showMetrics},
+		{"GET", apiPrefix + "/configurations", scopeRead, s.listConfigurations},
+		{"POST", apiPrefix + "/configurations", scopeAdmin, s.addConfiguration},
+		{"GET", apiPrefix + "/configurations/{configuration}", scopeRead, s.showConfiguration},
+		{"PATCH", apiPrefix + "/configurations/{configuration}", scopeAdmin, s.changeConfiguration},
+		{"DELETE", apiPrefix + "/configurations/{configuration}", scopeAdmin, s.removeConfiguration},
+		{"POST", apiPrefix + "/configurations/{configuration}/reset-secret", scopeAdmin, s.resetSecret},
+		{"POST", apiPrefix + "/configurations/{configuration}/check", scopeAdmin, s.checkConfiguration},
+		{"GET", apiPrefix + "/configurations/{configuration}/devices", scopeRead, s.showDeviceList},
+		{"PUT", apiPrefix + "/configurations/{configuration}/devices", scopeAdmin, s.setDeviceList},
+		{"DELETE", apiPrefix + "/configurations/{configuration}/devices", scopeAdmin, s.removeDeviceList},
+	}
+}
+
+// certificateRoutes are what was issued, and to whom.
+func (s *Server) certificateRoutes() []route {
+	return []route{
+		{"GET", apiPrefix + "/certificates", scopeRead, s.listCertificates},
+		{"GET", apiPrefix + "/certificates/export", scopeRead, s.exportCertificates},
+		{"GET", apiPrefix + "/certificates/{certificate}", scopeRead, s.showCertificate},
+		{"POST", apiPrefix + "/certificates/{certificate}/revoke", scopeAdmin, s.revokeCertificate},
+		{"POST", apiPrefix + "/certificates/{certificate}/used", scopeAdmin, s.useCertificate},
+		{"GET", apiPrefix + "/crls/{issuer}", scopeRead, s.showCRL},
+		{"GET", apiPrefix + "/inventory", scopeRead, s.showInventory},
+		{"GET", apiPrefix + "/devices", scopeRead, s.listDevices},
+		{"GET", apiPrefix + "/devices/{device}", scopeRead, s.showDevice},
+	}
+}
+
+// enrolmentRoutes are what comes before a certificate.
+func (s *Server) enrolmentRoutes() []route {
+	return []route{
+		{"GET", apiPrefix + "/challenges", scopeRead, s.listChallenges},
+		{"POST", apiPrefix + "/challenges", scopeAdmin, s.addChallenge},
+		{"GET", apiPrefix + "/challenges/{challenge}", scopeRead, s.showChallenge},
+		{"DELETE", apiPrefix + "/challenges/{challenge}", scopeAdmin, s.withdrawChallenge},
+		{"GET", apiPrefix + "/requests", scopeRead, s.listRequests},
+		{"GET", apiPrefix + "/requests/{request}", scopeRead, s.showRequest},
+		{"POST", apiPrefix + "/requests/{request}/approve", scopeAdmin, s.decideRequest(s.enroll.Approve)},
+		{"POST", apiPrefix + "/requests/{request}/deny", scopeAdmin, s.decideRequest(s.enroll.Deny)},
+	}
+}
+
+// windowRoutes are what has to be pushed again, of one configuration or of all.
+func (s *Server) windowRoutes() (routes []route) {
+	for _, prefix := range []string{apiPrefix, apiPrefix + "/configurations/{configuration}"} {
+		routes = append(routes, []route{
+			{"GET", prefix + "/redistribution", scopeRead, s.withWindows(s.listWindow)},
+			{"POST", prefix + "/redistribution:ack", scopeAck, s.withWindows(s.acknowledgeMany)},
+			{"GET", prefix + "/redistribution/{item}", scopeRead, s.withWindows(s.showWindowItem)},
+			{"POST", prefix + "/redistribution/{item}/ack", scopeAck, s.withWindows(s.acknowledge)},
+			{"DELETE", prefix + "/redistribution/{item}/ack", scopeAck, s.withWindows(s.undoAcknowledgement)},
+		}...)
+	}
+	return routes
+}
+
+// outboundRoutes are who is told what, and who may ask.
+func (s *Server) outboundRoutes() []route {
+	return []route{
+		{"GET", apiPrefix + "/webhooks", scopeRead, s.withWebhooks(s.listWebhooks)},
+		{"POST", apiPrefix + "/webhooks", scopeAdmin, s.withWebhooks(s.addWebhook)},
+		{"GET", apiPrefix + "/webhooks/{webhook}", scopeRead, s.withWebhooks(s.showWebhook)},
+		{"PATCH", apiPrefix + "/webhooks/{webhook}", scopeAdmin, s.withWebhooks(s.changeWebhook)},
+		{"DELETE", apiPrefix + "/webhooks/{webhook}", scopeAdmin, s.withWebhooks(s.removeWebhook)},
+		{"POST", apiPrefix + "/webhooks/{webhook}/rotate-secret", scopeAdmin, s.withWebhooks(s.rotateWebhookSecret)},
+		{"POST", apiPrefix + "/webhooks/{webhook}/enable", scopeAdmin, s.withWebhooks(s.enableWebhook)},
+		{"POST", apiPrefix + "/webhooks/{webhook}/test", scopeAdmin, s.withWebhooks(s.testWebhook)},
+		{"GET", apiPrefix + "/webhooks/{webhook}/deliveries", scopeRead, s.withWebhooks(s.listDeliveries)},
+		{"POST", apiPrefix + "/webhooks/{webhook}/redeliver", scopeAdmin, s.withWebhooks(s.redeliver)},
+		{"GET", apiPrefix + "/tokens", scopeAdmin, s.listTokens},
+		{"POST", apiPrefix + "/tokens", scopeAdmin, s.addToken},
+		{"DELETE", apiPrefix + "/tokens/{token}", scopeAdmin, s.removeToken},
+		{"GET", apiPrefix + "/events", scopeRead, s.listEvents},
+	}
+}
+
+// upkeepRoutes are the authority and what keeps its data.
+func (s *Server) upkeepRoutes() []route {
+	return []route{
+		{"GET", apiPrefix + "/authority", scopeRead, s.showAuthority},
+		{"GET", apiPrefix + "/authority/rollover", scopeRead, s.showRollover},
+		{"POST", apiPrefix + "/authority/rollover/prepare", scopeAdmin, s.prepareRollover},
+		{"POST", apiPrefix + "/authority/rollover/activate", scopeAdmin, s.activateRollover},
+		{"POST", apiPrefix + "/authority/rollover/cancel", scopeAdmin, s.cancelRollover},
+		{"GET", apiPrefix + "/audit/verify", scopeRead, s.verifyLedger},
+		{"GET", apiPrefix + "/backup", scopeAdmin, s.downloadBackup},
+	}
+}
+
+// labRoutes are what only a lab has. It takes the admin scope to look, too.
+func (s *Server) labRoutes() []route {
+	return []route{
+		{"GET", labPrefix + "/clock", scopeAdmin, s.showLabClock},
+		{"PUT", labPrefix + "/clock", scopeAdmin, s.moveLabClock(labSetting)},
+		{"POST", labPrefix + "/clock/advance", scopeAdmin, s.moveLabClock(labAdvance)},
+		{"POST", labPrefix + "/clock/freeze", scopeAdmin, s.moveLabClock(only(lab.Freeze))},
+		{"POST", labPrefix + "/clock/unfreeze", scopeAdmin, s.moveLabClock(only(lab.Unfreeze))},
+		{"POST", labPrefix + "/clock/reset", scopeAdmin, s.moveLabClock(only(lab.Reset))},
+	}
+}
+
+// openRoutes need no token.
+func (s *Server) openRoutes() []route {
+	return []route{
+		{"GET", "/version", scopeNone, s.showVersion},
+		{"GET", "/livez", scopeNone, s.livez},
+		{"GET", "/readyz", scopeNone, s.readyz},
+		{"GET", "/openapi.yaml", scopeNone, showOpenAPI},
+		{"GET", "/metrics", scopeNone, s.showMetrics},
 	}
 }
 
 // adminHandler makes the handler of the admin listener.
 func (s *Server) adminHandler() http.Handler {
-	methods := make(map[string]map[string]adminFunc) // by path
+	methods := make(map[string]map[string]route) // by path
 	for _, r := range s.adminRoutes() {
 		if methods[r.path] == nil {
-			methods[r.path] = make(map[string]adminFunc)
+			methods[r.path] = make(map[string]route)
 		}
-		methods[r.path][r.method] = r.handle
+		methods[r.path][r.method] = r
 	}
 	mux := http.NewServeMux()
 	for pattern, byMethod := range methods {
@@ -98,8 +175,8 @@ func (s *Server) adminHandler() http.Handler {
 	return s.guardAdmin(mux)
 }
 
-// dispatch calls the handler of the request's method.
-func (s *Server) dispatch(byMethod map[string]adminFunc) http.HandlerFunc {
+// dispatch calls the handler of the request's method, for a token that may.
+func (s *Server) dispatch(byMethod map[string]route) http.HandlerFunc {
 	var allowed []string
 	for method := range byMethod {
 		allowed = append(allowed, method)
@@ -113,15 +190,19 @@ func (s *Server) dispatch(byMethod map[string]adminFunc) http.HandlerFunc {
 		if method == http.MethodHead {
 			method = http.MethodGet
 		}
-		handle := byMethod[method]
+		route, known := byMethod[method]
 		switch {
 		case len(byMethod) == 0:
 			s.fail(w, r, notFound("there is nothing at this path"))
-		case handle == nil:
+		case !known:
 			w.Header().Set("Allow", strings.Join(allowed, ", "))
 			s.fail(w, r, newProblem(http.StatusMethodNotAllowed, "method-not-allowed", "this path does not know that method"))
 		default:
-			if err := handle(w, r); err != nil {
+			err := permit(w, r, route.needs)
+			if err == nil {
+				err = route.handle(w, r)
+			}
+			if err != nil {
 				s.fail(w, r, err)
 			}
 		}
@@ -131,7 +212,6 @@ func (s *Server) dispatch(byMethod map[string]adminFunc) http.HandlerFunc {
 // guardAdmin stands before every handler of the admin listener: it keeps out
 // browsers that were sent by somebody else, and whoever has no token.
 func (s *Server) guardAdmin(next http.Handler) http.Handler {
-	crossOrigin := http.NewCrossOriginProtection()
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		defer func() {
 			v := recover()
@@ -147,21 +227,41 @@ func (s *Server) guardAdmin(next http.Handler) http.Handler {
 		h.Set("Cache-Control", "no-store")
 		h.Set("X-Content-Type-Options", "nosniff")
 		h.Set("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
-		escaped := r.URL.EscapedPath()
-		switch {
-		case !s.hostAllowed(r.Host):
-			s.fail(w, r, newProblem(http.StatusForbidden, "foreign-host", "this listener does not answer to that host name"))
-		case crossOrigin.Check(r) != nil:
-			s.fail(w, r, newProblem(http.StatusForbidden, "cross-origin", "cross-origin requests are not allowed"))
-		case (escaped == apiPrefix || strings.HasPrefix(escaped, apiPrefix+"/")) && !s.authorised(r):
-			h.Set("WWW-Authenticate", `Bearer realm="understudy"`)
-			s.fail(w, r, newProblem(http.StatusUnauthorized, "unauthorized", "a valid bearer token is needed"))
-		case escaped != path.Clean("/"+escaped): // the mux would redirect
-			s.fail(w, r, notFound("there is nothing at this path"))
-		default:
-			next.ServeHTTP(w, r)
+		s.tellLabTime(h)
+		ctx, err := s.admit(w, r)
+		if err != nil {
+			s.fail(w, r, err)
+			return
 		}
+		next.ServeHTTP(w, r.WithContext(ctx))
 	})
+}
+
+// admit says why a request gets no further, or returns the context with which
+// it goes on.
+func (s *Server) admit(w http.ResponseWriter, r *http.Request) (context.Context, error) {
+	switch {
+	case !s.hostAllowed(r.Host):
+		return nil, newProblem(http.StatusForbidden, "foreign-host", "this listener does not answer to that host name")
+	case http.NewCrossOriginProtection().Check(r) != nil:
+		return nil, newProblem(http.StatusForbidden, "cross-origin", "cross-origin requests are not allowed")
+	}
+	ctx, escaped := r.Context(), r.URL.EscapedPath()
+	if below(escaped, apiPrefix) || below(escaped, labPrefix) {
+		var err error
+		if ctx, err = s.authenticate(w, r); err != nil {
+			return nil, err
+		}
+	}
+	if escaped != path.Clean("/"+escaped) { // the mux would redirect
+		return nil, notFound("there is nothing at this path")
+	}
+	return ctx, nil
+}
+
+// below says whether a path is a prefix or lies below it.
+func below(path, prefix string) bool {
+	return path == prefix || strings.HasPrefix(path, prefix+"/")
 }
 
 // hostAllowed is the defence against DNS rebinding: a page may point its own
@@ -180,19 +280,13 @@ func (s *Server) hostAllowed(host string) bool {
 	return name == "" || equals("localhost") || slices.ContainsFunc(s.adminHosts, equals)
 }
 
-// authorised compares the bearer token. Both sides are hashed, so that neither
-// length nor prefix shows in the time.
-func (s *Server) authorised(r *http.Request) bool {
-	scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
-	sum := sha256.Sum256([]byte(token))
-	return subtle.ConstantTimeCompare(sum[:], s.tokenHash[:]) == 1 && strings.EqualFold(scheme, "Bearer")
-}
-
 // fail answers with a problem document. What is not meant for the caller goes
 // to the log instead.
 func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
 	var p *problem
 	switch {
+	case r.Context().Err() != nil && errors.Is(err, r.Context().Err()):
+		return // the client is gone; nobody is left to be told
 	case errors.As(err, &p):
 	case errors.Is(err, depot.ErrNotFound):
 		p = notFound("there is no such record")

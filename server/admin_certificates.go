@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"understudy.example/understudy/depot"
+	"understudy.example/understudy/inspect"
 )
 
 // identityJSON is a certificate in the API. Absent is null, never missing.
@@ -92,71 +93,25 @@ type messageJSON struct {
 	SignerSHA256      string `json:"signer_sha256"`
 }
 
-// The states of an identity. They are derived, never stored; when several
-// hold, the first of this order is told.
-const (
-	stateVoid       = "void" // signed, never delivered
-	stateRevoked    = "revoked"
-	stateSuperseded = "superseded"
-	stateExpired    = "expired"
-	stateValid      = "valid"
-
-	// neverDelivered is the revocation reason of a void certificate.
-	neverDelivered = "never_delivered"
-)
-
 // listCertificates is GET /certificates.
 func (s *Server) listCertificates(w http.ResponseWriter, r *http.Request) error {
-	q, err := s.identityQuery(r)
+	p, err := readParameters(r, selectionParameters("limit", "cursor")...)
 	if err != nil {
 		return err
 	}
-	page, err := s.depot.Identities(r.Context(), q)
+	wanted, err := s.selection(r.Context(), p)
 	if err != nil {
 		return err
 	}
-	items, err := s.identitiesJSON(r.Context(), page.Items)
+	wanted.query.Cursor = p.text("cursor")
+	if wanted.query.Limit, err = p.limit(); err != nil {
+		return err
+	}
+	items, next, err := s.identityPage(r.Context(), wanted)
 	if err != nil {
 		return err
 	}
-	return writeJSON(w, http.StatusOK, newList(items, page.NextCursor))
-}
-
-// identityQuery reads the filters of GET /certificates.
-func (s *Server) identityQuery(r *http.Request) (q depot.IdentityQuery, err error) {
-	p, err := readParameters(r, "configuration", "device", "transaction", "public_key",
-		"not_after_from", "not_after_to", "order", "limit", "cursor")
-	if err != nil {
-		return q, err
-	}
-	q = depot.IdentityQuery{
-		DeviceKey:     p.text("device"),
-		TransactionID: p.text("transaction"),
-		Cursor:        p.text("cursor"),
-		Order:         depot.Order(p.text("order")),
-	}
-	if q.ConfigurationID, err = s.configurationFilter(r.Context(), p); err != nil {
-		return q, err
-	}
-	for name, value := range map[string]string{"device": q.DeviceKey, "transaction": q.TransactionID} {
-		if value != "" && q.ConfigurationID == "" {
-			return q, badParameter(name, "needs the parameter configuration as well")
-		}
-	}
-	if q.PublicKeySHA256, err = p.sha256("public_key"); err != nil {
-		return q, err
-	}
-	if q.NotAfterFrom, err = p.time("not_after_from"); err != nil {
-		return q, err
-	}
-	if q.NotAfterTo, err = p.time("not_after_to"); err != nil {
-		return q, err
-	}
-	if q.Order != "" && q.Order != depot.NewestFirst && q.Order != depot.ByNotAfter {
-		return q, badParameter("order", "must be issued or not_after")
-	}
-	q.Limit, err = p.limit()
-	return q, err
+	return writeJSON(w, http.StatusOK, newList(certificatesToJSON(items), next))
 }
 
 // showCertificate is GET /certificates/{certificate}: JSON, or with .pem or
@@ -198,75 +153,88 @@ func (s *Server) findIdentity(ctx context.Context, text string) (identity depot.
 	return identity, err
 }
 
-// identitiesJSON renders identities, with their states as of now.
-func (s *Server) identitiesJSON(ctx context.Context, identities []depot.Identity) ([]identityJSON, error) {
-	now := s.clock.Now()
-	type deviceID struct{ configuration, key string }
-	latest := make(map[deviceID]string) // certificate serial
-	items := make([]identityJSON, 0, len(identities))
+// A certificate is an identity and the state that it is in at some time.
+type certificate struct {
+	identity depot.Identity
+	state    string // see inspect.State
+}
+
+// identityPage returns a page of what is wanted.
+func (s *Server) identityPage(ctx context.Context, wanted selection) (items []certificate, next string, err error) {
+	if wanted.none {
+		return nil, "", nil
+	}
+	q, known := wanted.query, map[string]depot.Standing(nil)
+	if !q.AsOf.IsZero() {
+		q, known = remembering(q)
+	}
+	page, err := s.depot.Identities(ctx, q)
+	if err != nil {
+		return nil, "", err
+	}
+	if known == nil {
+		if known, err = s.standings(ctx, page.Items); err != nil {
+			return nil, "", err
+		}
+	}
+	for _, identity := range page.Items {
+		items = append(items, certificate{identity, inspect.State(identity, known[identity.CertificateSerial], wanted.at)})
+	}
+	return items, page.NextCursor, nil
+}
+
+// certificatesToJSON renders certificates.
+func certificatesToJSON(items []certificate) []identityJSON {
+	out := make([]identityJSON, 0, len(items))
+	for i := range items {
+		out = append(out, identityToJSON(&items[i].identity, items[i].state))
+	}
+	return out
+}
+
+// remembering returns a query that notes how the identities that it selects
+// stood at its AsOf, which is not to be had afterwards.
+func remembering(q depot.IdentityQuery) (depot.IdentityQuery, map[string]depot.Standing) {
+	stood, match := make(map[string]depot.Standing), q.Match
+	q.WithStanding = true
+	q.Match = func(i depot.Identity, standing depot.Standing) bool {
+		if match != nil && !match(i, standing) {
+			return false
+		}
+		stood[i.CertificateSerial] = standing
+		return true
+	}
+	return q, stood
+}
+
+// standings returns how identities stand now, by certificate serial.
+func (s *Server) standings(ctx context.Context, identities []depot.Identity) (map[string]depot.Standing, error) {
+	serials := make([]string, len(identities))
 	for i := range identities {
-		identity := &identities[i]
-		id := deviceID{identity.ConfigurationID, identity.Device.Key}
-		if _, known := latest[id]; !known {
-			serial, err := s.latestInForce(ctx, id.configuration, id.key)
-			if err != nil {
-				return nil, err
-			}
-			latest[id] = serial
-		}
-		items = append(items, identityToJSON(identity, stateOf(identity, latest[id], now)))
+		serials[i] = identities[i].CertificateSerial
 	}
-	return items, nil
+	found, err := s.depot.Standings(ctx, serials)
+	if err != nil {
+		return nil, err
+	}
+	known := make(map[string]depot.Standing, len(found))
+	for i, standing := range found {
+		known[serials[i]] = standing
+	}
+	return known, nil
 }
 
-// maxRevoked bounds how many revoked certificates of one device are passed
-// over in search of the one before.
-const maxRevoked = 16
-
-// latestInForce returns the certificate serial of a device's latest
-// certificate that is not revoked, empty when there is none: a revoked one
-// takes no other's place.
-func (s *Server) latestInForce(ctx context.Context, configurationID, key string) (string, error) {
-	d, err := s.depot.Device(ctx, configurationID, key)
-	serial := d.LatestSerial
-	for range maxRevoked {
-		if errors.Is(err, depot.ErrNotFound) || serial == "" {
-			return "", nil
-		}
-		if err != nil {
-			return "", err
-		}
-		var identity depot.Identity
-		if identity, err = s.depot.Identity(ctx, serial); err == nil && !identity.Void && identity.RevokedAt.IsZero() {
-			return serial, nil
-		}
-		serial = identity.PreviousSerial
+// identityJSON renders one identity as it is now.
+func (s *Server) identityJSON(ctx context.Context, identity depot.Identity) (identityJSON, error) {
+	known, err := s.standings(ctx, []depot.Identity{identity})
+	if err != nil {
+		return identityJSON{}, err
 	}
-	return "", err
-}
-
-// stateOf derives the state of an identity whose device has latest, a
-// certificate serial, as its latest certificate that is not revoked.
-func stateOf(i *depot.Identity, latest string, now time.Time) string {
-	switch {
-	case i.Void:
-		return stateVoid
-	case !i.RevokedAt.IsZero():
-		return stateRevoked
-	case i.SupersededBy != "", latest != "" && latest != i.CertificateSerial:
-		return stateSuperseded
-	case !now.Before(i.NotAfter):
-		return stateExpired
-	}
-	return stateValid
+	return identityToJSON(&identity, inspect.State(identity, known[identity.CertificateSerial], s.clock.Now())), nil
 }
 
 // identityToJSON renders one.
 func identityToJSON(i *depot.Identity, state string) identityJSON {
-	reason := i.RevocationReason
-	if i.Void && reason == "" {
-		reason = neverDelivered
-	}
 	return identityJSON{
 		CertificateSerial:   i.CertificateSerial,
 		SHA256:              hex.EncodeToString(i.SHA256[:]),
@@ -276,7 +244,7 @@ func identityToJSON(i *depot.Identity, state string) identityJSON {
 		IssuedAt:            timeText(i.IssuedAt),
 		State:               state,
 		RevokedAt:           timeOrNull(i.RevokedAt),
-		RevocationReason:    orNull(reason),
+		RevocationReason:    orNull(inspect.Reason(*i)),
 		Configuration:       configurationName{i.ConfigurationID, i.ConfigurationName},
 		Purpose:             i.Purpose,
 		Device:              deviceNamesToJSON(i.Device),

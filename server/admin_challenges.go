@@ -69,7 +69,7 @@ func (s *Server) addChallenge(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return settingsProblem(err)
 	}
-	text, made, err := live.NewChallenge(r.Context(), s.clock.Now(), time.Duration(seconds)*time.Second, bound, adminName)
+	text, made, err := live.NewChallenge(r.Context(), s.clock.Now(), time.Duration(seconds)*time.Second, bound, by(r.Context()))
 	switch {
 	case errors.Is(err, configuration.ErrNotDynamic):
 		return invalidChallenge(fieldError{"configuration", "is not of mode dynamic, so it has no one-time challenges"})
@@ -152,7 +152,7 @@ func (s *Server) showChallenge(w http.ResponseWriter, r *http.Request) error {
 
 // withdrawChallenge is DELETE /challenges/{challenge}.
 func (s *Server) withdrawChallenge(w http.ResponseWriter, r *http.Request) error {
-	err := s.depot.WithdrawChallenge(r.Context(), r.PathValue("challenge"), adminName, s.clock.Now())
+	err := s.depot.WithdrawChallenge(r.Context(), r.PathValue("challenge"), by(r.Context()), s.clock.Now())
 	switch {
 	case errors.Is(err, depot.ErrNotFound):
 		return notFound("there is no such challenge")

@@ -64,6 +64,9 @@ type policyJSON struct {
 	RevokeUnusedAfterSeconds int64   `json:"revoke_unused_after_seconds"`
 	DevicesFile              *string `json:"devices_file"`
 
+	Window            configuration.WindowSettings `json:"window"`
+	AckTimeoutSeconds int64                        `json:"ack_timeout_seconds"`
+
 	ChallengeTTLSeconds int64  `json:"challenge_ttl_seconds"`
 	MaxOutstanding      int64  `json:"max_outstanding"`
 	Page                string `json:"page"`
@@ -262,6 +265,9 @@ func (s *Server) configurationToJSON(c depot.Configuration) configurationJSON {
 			RevokeUnusedAfterSeconds: settings.RevokeUnusedAfterSeconds,
 			DevicesFile:              orNull(settings.DevicesFile),
 
+			Window:            settings.Window,
+			AckTimeoutSeconds: settings.AckTimeoutSeconds,
+
 			ChallengeTTLSeconds: settings.ChallengeTTLSeconds,
 			MaxOutstanding:      settings.MaxOutstanding,
 			Page:                settings.Page,
@@ -332,6 +338,11 @@ func (s *Server) configurationFilter(ctx context.Context, p parameters) (string,
 	if text == "" {
 		return "", nil
 	}
+	return s.configurationID(ctx, text)
+}
+
+// configurationID resolves an id or a name; of a removed one the id only.
+func (s *Server) configurationID(ctx context.Context, text string) (string, error) {
 	if live, err := s.configurations.Find(text); err == nil {
 		return live.Record.ID, nil
 	}

@@ -65,7 +65,7 @@ func (s *Server) setDeviceList(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	list := depot.DeviceList{ConfigurationID: live.Record.ID, Devices: devices, ChangedAt: s.clock.Now(), ChangedBy: adminName}
+	list := depot.DeviceList{ConfigurationID: live.Record.ID, Devices: devices, ChangedAt: s.clock.Now(), ChangedBy: by(r.Context())}
 	err = s.enroll.Devices().SetDeviceList(r.Context(), list)
 	switch {
 	case errors.Is(err, depot.ErrNotFound):
@@ -84,7 +84,7 @@ func (s *Server) removeDeviceList(w http.ResponseWriter, r *http.Request) error 
 	if err != nil {
 		return err
 	}
-	err = s.enroll.Devices().RemoveDeviceList(r.Context(), live.Record.ID, adminName, s.clock.Now())
+	err = s.enroll.Devices().RemoveDeviceList(r.Context(), live.Record.ID, by(r.Context()), s.clock.Now())
 	if errors.Is(err, depot.ErrNotFound) {
 		return noList()
 	}
@@ -217,7 +217,7 @@ func (s *Server) followDevicesFile(ctx context.Context, was string, live *config
 	case record.Policy.DevicesFile != "":
 		return s.deviceFiles.Take(ctx, record)
 	case was != "":
-		err := s.enroll.Devices().RemoveDeviceList(ctx, record.ID, adminName, s.clock.Now())
+		err := s.enroll.Devices().RemoveDeviceList(ctx, record.ID, by(ctx), s.clock.Now())
 		if errors.Is(err, depot.ErrNotFound) {
 			return nil
 		}

@@ -29,11 +29,11 @@ type countedDevice struct {
 	Certificates int `json:"certificates"`
 }
 
-// wholeDevice is one device with its certificates, newest first. It holds no
-// more of them than a page.
+// wholeDevice is one device with a page of its certificates, newest first.
 type wholeDevice struct {
 	deviceJSON
 	Certificates []identityJSON `json:"certificates"`
+	NextCursor   *string        `json:"next_cursor"`
 }
 
 // listDevices is GET /devices.
@@ -62,7 +62,7 @@ func (s *Server) listDevices(w http.ResponseWriter, r *http.Request) error {
 
 // showDevice is GET /devices/{device}.
 func (s *Server) showDevice(w http.ResponseWriter, r *http.Request) error {
-	p, err := readParameters(r, "configuration")
+	p, err := readParameters(r, "configuration", "as_of", "limit", "cursor")
 	if err != nil {
 		return err
 	}
@@ -74,20 +74,19 @@ func (s *Server) showDevice(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	page, err := s.depot.Identities(r.Context(), depot.IdentityQuery{
-		ConfigurationID: d.ConfigurationID,
-		DeviceKey:       d.Names.Key,
-		Order:           depot.NewestFirst,
-		Limit:           maxLimit,
-	})
+	wanted, err := s.at(p)
 	if err != nil {
 		return err
 	}
-	certificates, err := s.identitiesJSON(r.Context(), page.Items)
+	wanted.query.ConfigurationID, wanted.query.DeviceKey, wanted.query.Cursor = d.ConfigurationID, d.Names.Key, p.text("cursor")
+	if wanted.query.Limit, err = p.limit(); err != nil {
+		return err
+	}
+	certificates, next, err := s.identityPage(r.Context(), wanted)
 	if err != nil {
 		return err
 	}
-	return writeJSON(w, http.StatusOK, wholeDevice{s.deviceToJSON(r.Context(), d), certificates})
+	return writeJSON(w, http.StatusOK, wholeDevice{s.deviceToJSON(r.Context(), d), certificatesToJSON(certificates), orNull(next)})
 }
 
 // findDevice finds a device by its key. Without a configuration the key must

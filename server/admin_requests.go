@@ -100,11 +100,11 @@ func (s *Server) decideRequest(decide decide) adminFunc {
 		if err := noOthers(fields, invalidRequest); err != nil {
 			return err
 		}
-		request, err := decide(r.Context(), r.PathValue("request"), adminName, note)
+		request, err := decide(r.Context(), r.PathValue("request"), by(r.Context()), note)
 		if err != nil {
 			return decisionProblem(err)
 		}
-		s.log.Info("request decided", "request", request.ID, "state", string(request.State), "by", adminName,
+		s.log.Info("request decided", "request", request.ID, "state", string(request.State), "by", by(r.Context()),
 			"device_key", printable(request.Draft.Device.Key, maxLogText), "certificate_serial", request.Transaction.CertificateSerial)
 		return writeJSON(w, http.StatusOK, requestToJSON(&request, s.clock.Now()))
 	}

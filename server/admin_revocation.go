@@ -50,7 +50,7 @@ func (s *Server) revokeCertificate(w http.ResponseWriter, r *http.Request) error
 		return noRevocation()
 	}
 	identity, err = s.revocation.Service.Revoke(r.Context(), depot.Revocation{
-		CertificateSerial: identity.CertificateSerial, Reason: depot.RevocationReason(reason), At: s.clock.Now(), By: adminName, Note: note,
+		CertificateSerial: identity.CertificateSerial, Reason: depot.RevocationReason(reason), At: s.clock.Now(), By: by(r.Context()), Note: note,
 	})
 	switch {
 	case errors.Is(err, depot.ErrRevoked):
@@ -98,11 +98,11 @@ func (s *Server) useCertificate(w http.ResponseWriter, r *http.Request) error {
 
 // writeIdentity answers with one certificate as it is now.
 func (s *Server) writeIdentity(w http.ResponseWriter, r *http.Request, identity depot.Identity) error {
-	items, err := s.identitiesJSON(r.Context(), []depot.Identity{identity})
+	shown, err := s.identityJSON(r.Context(), identity)
 	if err != nil {
 		return err
 	}
-	return writeJSON(w, http.StatusOK, items[0])
+	return writeJSON(w, http.StatusOK, shown)
 }
 
 // crlJSON is a CRL in the API, read from its DER.

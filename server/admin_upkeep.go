@@ -58,7 +58,8 @@ func (s *Server) downloadBackup(w http.ResponseWriter, r *http.Request) error {
 		return newProblem(http.StatusConflict, "busy", "another backup is being made; it takes as much room again as the store")
 	}
 	defer s.backingUp.Store(false)
-	out := &patientWriter{w: w, control: http.NewResponseController(w)}
+	extend(w, chunkTimeout) // it is made before its first byte is sent
+	out := &patientWriter{w: w}
 	began := time.Now()
 	if err := s.upkeep.Backup(r.Context(), out, keys); err != nil {
 		if out.written == 0 {
@@ -82,12 +83,11 @@ func fromThisMachine(r *http.Request) bool {
 // patientWriter gives each part of a long answer its own time.
 type patientWriter struct {
 	w       http.ResponseWriter
-	control *http.ResponseController
 	written int64
 }
 
 func (p *patientWriter) Write(b []byte) (int, error) {
-	_ = p.control.SetWriteDeadline(time.Now().Add(chunkTimeout)) // a recorder in a test has none
+	extend(p.w, chunkTimeout)
 	n, err := p.w.Write(b)
 	p.written += int64(n)
 	return n, err
@@ -139,7 +139,7 @@ func (s *Server) verifyLedger(w http.ResponseWriter, r *http.Request) error {
 	if s.upkeep.VerifyLedger == nil {
 		return notFound("this server keeps no ledger")
 	}
-	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(chunkTimeout))
+	extend(w, chunkTimeout)
 	report, err := s.upkeep.VerifyLedger(r.Context())
 	if err != nil {
 		return err

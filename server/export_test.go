@@ -9,3 +9,12 @@ func (s *Server) AdminRoutes() []string {
 	}
 	return routes
 }
+
+// AdminScopes returns the scope that each route needs, by "METHOD path".
+func (s *Server) AdminScopes() map[string]string {
+	needs := make(map[string]string)
+	for _, r := range s.adminRoutes() {
+		needs[r.method+" "+r.path] = string(r.needs)
+	}
+	return needs
+}

@@ -50,6 +50,23 @@ func timeOrNull(t time.Time) *string {
 	return orNull(timeText(t))
 }
 
+// numberOrNull is the number, or null in JSON when it is 0.
+func numberOrNull(n int) *int {
+	if n == 0 {
+		return nil
+	}
+	return &n
+}
+
+// readNothing refuses a body with fields.
+func readNothing(w http.ResponseWriter, r *http.Request) error {
+	fields, err := readObject(w, r)
+	if err != nil {
+		return err
+	}
+	return noOthers(fields, invalidRequest)
+}
+
 // readObject returns the request's body, which must be exactly one JSON object
 // that names no field twice. Its fields are as they came: the caller refuses
 // those that it does not know. An empty body is an empty object.

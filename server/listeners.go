@@ -71,7 +71,9 @@ func (s *Server) Serve(ctx context.Context, public, admin net.Listener, tlsConfi
 			cause, running = fmt.Errorf("serve: %w", err), false
 		}
 	}
-	s.stopping.Store(true)
+	if !s.stopping.Swap(true) {
+		close(s.ending)
+	}
 	err := errors.Join(cause, stop(publicServer), stop(adminServer))
 	s.transactions.summarise()
 	return err

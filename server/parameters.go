@@ -66,6 +66,40 @@ func (p parameters) time(name string) (time.Time, error) {
 	return t.UTC(), nil
 }
 
+// words returns the parts of a list with commas, nil when it is absent.
+func (p parameters) words(name string) []string {
+	if p.text(name) == "" {
+		return nil
+	}
+	return strings.Split(p.text(name), ",")
+}
+
+// choice returns one of the words, of which the first is what an absent
+// parameter means.
+func (p parameters) choice(name string, words ...string) (string, error) {
+	text := p.text(name)
+	if text == "" {
+		return words[0], nil
+	}
+	if !slices.Contains(words, text) {
+		return "", badParameter(name, "must be "+strings.Trim(strings.Join(words, " or "), " or"))
+	}
+	return text, nil
+}
+
+// wait returns how long to wait for something to happen; 0 when it is absent.
+func (p parameters) wait() (time.Duration, error) {
+	text := p.text("wait")
+	if text == "" {
+		return 0, nil
+	}
+	d, err := time.ParseDuration(text)
+	if err != nil || d < 0 || d > maxPoll {
+		return 0, badParameter("wait", "must be a duration like 30s, up to 10m")
+	}
+	return d, nil
+}
+
 // sha256 returns a fingerprint, zero when it is absent.
 func (p parameters) sha256(name string) (sum [32]byte, err error) {
 	text := p.text(name)

@@ -9,7 +9,6 @@
 package server
 
 import (
-	"crypto/sha256"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -25,6 +24,9 @@ import (
 	"understudy.example/understudy/depot"
 	"understudy.example/understudy/devicelist"
 	"understudy.example/understudy/enroll"
+	"understudy.example/understudy/lab"
+	"understudy.example/understudy/notify"
+	"understudy.example/understudy/redistribution"
 )
 
 // Config is what a Server works with. All of it is needed but what says that
@@ -48,7 +50,8 @@ type Config struct {
 	// MaxInFlight is how many messages are worked on at once; 0 means two for
 	// each core.
 	MaxInFlight int
-	// AdminToken is the bearer token of the admin API.
+	// AdminToken is the bearer token of the admin API that is called admin and
+	// may do everything; the depot has others.
 	AdminToken string
 	// AdminHosts are the names by which the admin listener may be called,
 	// besides localhost and IP addresses.
@@ -62,8 +65,17 @@ type Config struct {
 	// Exchanges are counted by whoever asks Microsoft, and shown with the
 	// other metrics. Optional.
 	Exchanges *Exchanges
+	// Redistribution knows what has to be pushed again. Optional.
+	Redistribution *redistribution.Service
+	// Webhooks are told of events, see Server.RenderEvent. Optional.
+	Webhooks *notify.Service
+	// TempDir is where parts of an export wait; empty is the system's place.
+	TempDir string
 	// Upkeep is what the server can do for its data. Optional.
 	Upkeep Upkeep
+	// LabClock moves Clock. Nil unless this is a lab: the paths of a lab's
+	// clock then do not exist.
+	LabClock *lab.Clock
 }
 
 // Server has the handlers of both listeners. It is safe for concurrent use.
@@ -77,7 +89,7 @@ type Server struct {
 
 	baseURL    string
 	adminHosts []string
-	tokenHash  [sha256.Size]byte
+	tokens     *tokens
 	version    string
 
 	proxies      proxies
@@ -93,8 +105,15 @@ type Server struct {
 	stopping     atomic.Bool
 	revocation   *Revocation
 	deviceFiles  *devicelist.Files
+	windows      *redistribution.Service
+	webhooks     *notify.Service
 	upkeep       Upkeep
 	backingUp    atomic.Bool
+	tempDir      string
+	exports      chan struct{} // a place for each export
+	polls        chan struct{} // a place for each request that waits
+	ending       chan struct{} // closed when the server stops
+	labClock     *lab.Clock    // nil unless this is a lab
 
 	public, admin http.Handler
 }
@@ -115,6 +134,10 @@ func New(c Config) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make server: %w", err)
 	}
+	known, err := newTokens(c.AdminToken, c.Depot)
+	if err != nil {
+		return nil, fmt.Errorf("make server: %w", err)
+	}
 	s := &Server{
 		enroll:         c.Enroll,
 		configurations: c.Configurations,
@@ -124,17 +147,24 @@ func New(c Config) (*Server, error) {
 		log:            c.Log,
 		baseURL:        c.BaseURL,
 		adminHosts:     c.AdminHosts,
-		tokenHash:      sha256.Sum256([]byte(c.AdminToken)),
+		tokens:         known,
 		version:        c.Version,
 		revocation:     c.Revocation,
 		deviceFiles:    c.DeviceFiles,
+		windows:        c.Redistribution,
+		webhooks:       c.Webhooks,
 		upkeep:         c.Upkeep,
+		labClock:       c.LabClock,
 		proxies:        proxies(c.TrustedProxies),
 		limiter:        limits,
 		gate:           newGate(c.MaxInFlight),
 		delegated:      newGate(maxDelegated),
 		largeBodies:    make(chan struct{}, maxLargeBodies),
 		transactions:   newTransactionLog(c.Log),
+		tempDir:        c.TempDir,
+		exports:        make(chan struct{}, maxExports),
+		polls:          make(chan struct{}, maxPolls),
+		ending:         make(chan struct{}),
 	}
 	s.metrics = newMetrics(c.Version, s.gate)
 	if c.Exchanges != nil {

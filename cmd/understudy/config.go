@@ -48,6 +48,8 @@ type policyFlags struct {
 	RevokeUnusedAfter *duration `from:"flag" placeholder:"90d" help:"Revoke certificates that are not seen in use for so long; 0s is never."`
 	Devices           *string   `from:"flag" xor:"devices" placeholder:"FILE" help:"Refuse devices that are not in FILE (device serials, UDIDs, UPNs, as CSV or one to a line). It is read by the server, again whenever it changes."`
 
+	windowFlags `embed:""`
+
 	ChallengeTTL   *duration `from:"flag" name:"challenge-ttl" placeholder:"60m" help:"Life of a one-time challenge, of mode dynamic."`
 	MaxOutstanding *int64    `from:"flag" placeholder:"1000" help:"One-time challenges that nobody has used yet, at most."`
 	Page           *string   `from:"flag" placeholder:"okta" help:"Form of the challenge page: okta (UTF-8) or ndes (UTF-16LE)."`
@@ -111,7 +113,7 @@ func (p policyFlags) fields() (map[string]any, error) {
 	for name, value := range map[string]*duration{
 		"validity_seconds": p.Validity, "retry_period_seconds": p.RetryPeriod, "approval_ttl_seconds": p.ApprovalTTL,
 		"renewal_window_seconds": p.RenewalWindow, "revoke_unused_after_seconds": p.RevokeUnusedAfter,
-		"challenge_ttl_seconds": p.ChallengeTTL,
+		"challenge_ttl_seconds": p.ChallengeTTL, "ack_timeout_seconds": p.AckTimeout,
 	} {
 		if value != nil {
 			fields[name] = int64(time.Duration(*value) / time.Second)
@@ -135,6 +137,9 @@ func (p policyFlags) fields() (map[string]any, error) {
 	}
 	if p.MaxOutstanding != nil {
 		fields["max_outstanding"] = *p.MaxOutstanding
+	}
+	if window := p.window(); len(window) > 0 {
+		fields["window"] = window
 	}
 	return fields, p.put(fields)
 }
@@ -174,6 +179,8 @@ func (a *app) printConfiguration(c api.Configuration) error {
 		"next CA signer", p.NextCASigner,
 		"revoked if unused", after(p.RevokeUnusedAfterSeconds),
 		"devices", devices(p),
+		"window", window(p.Window),
+		"pushes stall", "after "+output.Seconds(p.AckTimeoutSeconds),
 		"challenges", challenges(c),
 		"created", output.Time(c.CreatedAt),
 		"changed", output.Time(c.ChangedAt),

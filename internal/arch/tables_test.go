@@ -32,13 +32,17 @@ var arrows = map[string][]string{
 	"challenge/intune/fake": {"clock"},
 
 	// What joins them.
-	"revocation":    {"ca", "clock", "depot", "ocsp"},
-	"configuration": {"ca", "challenge", "challenge/intune", "clock", "depot", "refusal", "scep"},
-	"connector":     {"challenge/intune", "configuration", "depot"},
-	"devicelist":    {"clock", "configuration", "depot"},
-	"notify":        {"clock", "depot"},
-	"enroll":        {"ca", "challenge", "clock", "configuration", "depot", "device", "devicelist", "refusal", "scep"},
-	"server":        {"ca", "challenge", "clock", "configuration", "depot", "device", "devicelist", "enroll", "ocsp", "refusal", "revocation", "scep"},
+	"revocation":     {"ca", "clock", "depot", "ocsp"},
+	"configuration":  {"ca", "challenge", "challenge/intune", "clock", "depot", "redistribution", "refusal", "scep"},
+	"redistribution": {"clock", "depot"},
+	"connector":      {"challenge/intune", "configuration", "depot"},
+	"devicelist":     {"clock", "configuration", "depot"},
+	"enroll":         {"ca", "challenge", "clock", "configuration", "depot", "device", "devicelist", "refusal", "scep"},
+	"server":         {"ca", "challenge", "clock", "configuration", "depot", "device", "devicelist", "enroll", "inspect", "lab", "notify", "ocsp", "redistribution", "refusal", "revocation", "scep"},
+	"notify":         {"clock", "depot"},
+	// What people look for and take away.
+	"inspect": {"depot", "device"},
+	"lab":     {"clock", "depot"},
 
 	// What explains the wire to people.
 	"explain": {"device", "scep"},
@@ -69,6 +73,7 @@ var arrows = map[string][]string{
 	"test/internal/powercut": {},
 	"test/reliability":       {"test/internal/program"},
 	"test/internal/shown":    {},
+	"test/scale":             {},
 	"test/secrets":           {"test/internal/program"},
 }
 
@@ -119,8 +124,8 @@ var homes = map[string][]string{
 // secluded are packages of the standard library that few may import, so that
 // scep knows no HTTP and nobody decides anything by the shell.
 var secluded = map[string][]string{
-	"net/http": {"challenge/intune", "challenge/intune/fake", "cmd/understudy", "cmd/understudy/internal/api", "cmd/understudy/internal/operator", "conformance", "load", "notify", "scep/client", "server", "test/compare", "test/internal/program"},
-	"os/exec":  {"cmd/understudy/internal/operator", "test/compare", "test/internal/powercut", "test/internal/program"},
+	"net/http": {"challenge/intune", "challenge/intune/fake", "cmd/understudy", "cmd/understudy/internal/api", "cmd/understudy/internal/operator", "conformance", "load", "notify", "scep/client", "server", "test/compare", "test/internal/program", "test/scale"},
+	"os/exec":  {"cmd/understudy/internal/operator", "test/compare", "test/internal/powercut", "test/internal/program", "test/scale"},
 	"unsafe":   {},
 }
 

@@ -64,9 +64,19 @@ type Policy struct {
 	RevokeUnusedAfterSeconds int64  `json:"revoke_unused_after_seconds"`
 	DevicesFile              string `json:"devices_file"`
 
+	Window            Window `json:"window"`
+	AckTimeoutSeconds int64  `json:"ack_timeout_seconds"`
+
 	ChallengeTTLSeconds int64  `json:"challenge_ttl_seconds"`
 	MaxOutstanding      int64  `json:"max_outstanding"`
 	Page                string `json:"page"`
+}
+
+// Window says when the redistribution window of a certificate opens.
+type Window struct {
+	Kind   string `json:"kind"`  // "days_before", "percent_remaining"
+	Value  int    `json:"value"` // days, or percent
+	Strict bool   `json:"strict"`
 }
 
 // Challenge is a one-time challenge; its text is there only when it is new.
@@ -119,6 +129,7 @@ type Identity struct {
 		Digest string `json:"digest"`
 		Cipher string `json:"cipher"`
 	} `json:"wire"`
+	ClockOffsetSeconds        int64    `json:"clock_offset_seconds"`
 	RequestedSANs             []string `json:"requested_sans"`
 	Warnings                  []string `json:"warnings"`
 	PreviousCertificateSerial string   `json:"previous_certificate_serial"`
