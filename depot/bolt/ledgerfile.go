@@ -175,9 +175,6 @@ type payload struct {
 	Given           json.RawMessage `json:"given"`
 	Withdrawal      json.RawMessage `json:"withdrawal"`
 	Delivery        json.RawMessage `json:"delivery"`
-	Acknowledgement json.RawMessage `json:"acknowledgement"`
-	Undoing         json.RawMessage `json:"undoing"`
-	Announcement    json.RawMessage `json:"announcement"`
 	Token           json.RawMessage `json:"token"`
 	Webhook         json.RawMessage `json:"webhook"`
 	Progress        json.RawMessage `json:"progress"`
@@ -186,6 +183,9 @@ type payload struct {
 	Seeding         json.RawMessage `json:"seeding"`
 	Configuration   json.RawMessage `json:"configuration"`
 	Authority       json.RawMessage `json:"authority"`
+	Acknowledgement json.RawMessage `json:"acknowledgement"`
+	Undoing         json.RawMessage `json:"undoing"`
+	Announcement    json.RawMessage `json:"announcement"`
 }
 
 // Issuance returns what a record of type certificate.issued says. Its After is
