@@ -137,7 +137,8 @@ func (d *Depot) Check(ctx context.Context) ([]string, error) {
 // all looks at everything but the ledger.
 func (c *checker) all() error {
 	for _, check := range []func() error{c.identities, c.indexes, c.numbered, c.devices, c.configurations, c.requests, c.deviceLists, c.crlNumbers,
-		c.challenges, c.challengeIndexes, c.spent, c.deliveries} {
+		c.challenges, c.challengeIndexes, c.spent, c.deliveries,
+		c.tokens, c.webhooks, c.notifications, c.lab} {
 		if err := check(); err != nil {
 			return err
 		}

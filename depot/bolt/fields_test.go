@@ -30,6 +30,14 @@ func TestFieldLists(t *testing.T) {
 		"held back":     heldBackFields(new(heldBack)),
 		"delivery":      deliveryFields(new(delivery)),
 		"Intune":        intuneFields(new(depot.IntuneSettings)),
+		"token":         tokenFields(new(depot.Token)),
+		"webhook":       webhookFields(new(depot.Webhook)),
+		"notification":  notificationFields(new(depot.Notification)),
+		"reached":       reachedFields(new(reached)),
+		"noted":         notedFields(new(noted)),
+		"lab clock":     labClockFields(new(depot.LabClock)),
+		"rejections":    rejectionsFields(new(depot.Rejections)),
+		"seeding":       seedingFields(new(depot.Seeding)),
 		"listed device": listedDeviceFields(new(depot.ListedDevice)),
 	} {
 		names, last := map[string]bool{}, uint64(0)

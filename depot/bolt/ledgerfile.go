@@ -37,6 +37,8 @@ const (
 	EntryAuthority = "authority" // a generation of CA certificates
 	// EntryCRLNumber: a number was taken for a CRL.
 	EntryCRLNumber = "crl.number"
+	// EntryProgress: how far a webhook has got.
+	EntryProgress = "webhook.progress"
 )
 
 // head is the end of a ledger.
@@ -173,6 +175,12 @@ type payload struct {
 	Given         json.RawMessage `json:"given"`
 	Withdrawal    json.RawMessage `json:"withdrawal"`
 	Delivery      json.RawMessage `json:"delivery"`
+	Token         json.RawMessage `json:"token"`
+	Webhook       json.RawMessage `json:"webhook"`
+	Progress      json.RawMessage `json:"progress"`
+	Clock         json.RawMessage `json:"clock"`
+	Rejections    json.RawMessage `json:"rejections"`
+	Seeding       json.RawMessage `json:"seeding"`
 	Configuration json.RawMessage `json:"configuration"`
 	Authority     json.RawMessage `json:"authority"`
 }

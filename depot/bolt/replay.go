@@ -99,6 +99,14 @@ func (b *batch) replay(e Entry) error {
 			_, _, err = b.keepEnd(end, e.Type == string(depot.EventCertificateVoid))
 		}
 		return err
+	case depot.EventTokenAdded, depot.EventTokenRemoved:
+		return b.replayToken(e)
+	case depot.EventWebhookAdded, depot.EventWebhookChanged, depot.EventWebhookDisabled, depot.EventWebhookRemoved:
+		return b.replayWebhook(e)
+	case depot.EventClockMoved, depot.EventChallengeRejected, depot.EventSeeded:
+		return b.replayLab(e)
+	case EntryProgress:
+		return b.replayProgress(e)
 	case EntryCRLNumber:
 		return b.replayCRLNumber(e)
 	case EntryAuthority:

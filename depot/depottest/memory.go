@@ -29,6 +29,11 @@ type Memory struct {
 	numbers        map[[32]byte]uint64
 	lists          map[string]depot.DeviceList
 	challenges     []depot.Challenge // in order
+	tokens         []depot.Token
+	hooks          map[string]*hook // by id, removed ones too
+	clock          depot.LabClock
+	seedings       []depot.Seeding
+	woken          chan struct{} // closed at the next event, and at Close
 }
 
 var _ depot.Depot = (*Memory)(nil)
@@ -41,6 +46,8 @@ func NewMemory() *Memory {
 		spent:          map[string]bool{},
 		numbers:        map[[32]byte]uint64{},
 		lists:          map[string]depot.DeviceList{},
+		hooks:          map[string]*hook{},
+		woken:          make(chan struct{}),
 	}
 }
 
@@ -153,7 +160,9 @@ func (m *Memory) refuse(i depot.Issuance) error {
 
 func (m *Memory) happened(e depot.Event) {
 	e.Sequence, e.At = m.sequence, utc(e.At)
+	e.FrozenAt = utc(e.FrozenAt)
 	m.events = append(m.events, e)
+	m.wake()
 }
 
 func utc(t time.Time) time.Time { return t.Round(0).UTC() }
@@ -331,5 +340,6 @@ func (m *Memory) Close() error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.closed = true
+	m.wake()
 	return nil
 }
