@@ -84,14 +84,21 @@ func lived(t testing.TB, n int) string {
 
 // What afterlife adds.
 const (
-	afterlifeRecords      = 27 + 15
-	afterlifeCertificates = 6 + 5
+	afterlifeRecords      = 27 + 15 + windowRecords
+	afterlifeCertificates = 6 + 5 + windowCertificates
 )
 
 // afterlife lets things happen that come after an issuance, or before one:
 // requests in every state, renewals, revocations, uses, CRL numbers, device
-// lists, challenges, deliveries.
+// lists, challenges, deliveries, redistribution.
 func afterlife(t testing.TB, d *bolt.Depot) {
+	t.Helper()
+	happens(t, d)
+	windowlife(t, d)
+}
+
+// happens lets happen what format 2 has room for.
+func happens(t testing.TB, d *bolt.Depot) {
 	t.Helper()
 	ctx, first := t.Context(), 900_000
 	after := func(r depot.Revocation) {
@@ -236,8 +243,9 @@ func must(t testing.TB, err error) {
 }
 
 // dump returns everything in a closed database but what only concerns its own
-// files (which records were still owed to the ledger, and how it was closed)
-// and the CSRs, which the ledger does not have.
+// files (which records were still owed to the ledger, and how it was closed),
+// and the CSRs and how far the announcer had come, which the ledger does not
+// have.
 func dump(t testing.TB, dir string) map[string]string {
 	t.Helper()
 	db, err := bbolt.Open(filepath.Join(dir, "store.db"), 0o600, &bbolt.Options{ReadOnly: true})
@@ -247,7 +255,7 @@ func dump(t testing.TB, dir string) map[string]string {
 	must(t, db.View(func(tx *bbolt.Tx) error {
 		return tx.ForEach(func(bucket []byte, b *bbolt.Bucket) error {
 			return b.ForEach(func(k, v []byte) error {
-				if string(bucket) != "pending" && string(bucket) != "held_back_csrs" && string(k) != "clean" {
+				if !slices.Contains(unledgered, string(bucket)) && string(k) != "clean" {
 					all[fmt.Sprintf("%s %q", bucket, k)] = string(v)
 				}
 				return nil
@@ -256,6 +264,8 @@ func dump(t testing.TB, dir string) map[string]string {
 	}))
 	return all
 }
+
+var unledgered = []string{"pending", "held_back_csrs", "rechecks", "rechecks_by_serial", "watermarks"}
 
 // sameDump compares two dumps and shows the first few differences.
 func sameDump(t testing.TB, got, want map[string]string) {

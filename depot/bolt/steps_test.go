@@ -83,10 +83,11 @@ func TestLedgerHoldsSteps(t *testing.T) {
 	})
 	must(t, err)
 	equal(t, nil, types, map[string]int{"store": 1, "authority": 2, "configuration.added": 4, "configuration.changed": 3,
-		"configuration.secret_reset": 3, "configuration.removed": 1, "certificate.issued": 11, "request.pending": 4, "request.denied": 1,
+		"configuration.secret_reset": 3, "configuration.removed": 1, "certificate.issued": 14, "request.pending": 4, "request.denied": 1,
 		"request.approved": 1, "certificate.revoked": 5, "certificate.released": 2, "certificate.used": 2, "crl.number": 3,
 		"configuration.devices_listed": 3, "configuration.devices_unlisted": 1,
-		"challenge.issued": 5, "challenge.withdrawn": 1, "certificate.delivered": 1, "certificate.void": 2})
+		"challenge.issued": 5, "challenge.withdrawn": 1, "certificate.delivered": 1, "certificate.void": 2,
+		"redistribution.acknowledged": 3, "redistribution.unacknowledged": 1, "redistribution.missed": 1, "certificate.superseded": 1})
 	equal(t, nil, revocations[0], depot.Revocation{CertificateSerial: depottest.Issuance(900_001).Identity.CertificateSerial,
 		Reason: depot.ReasonSuperseded, At: depottest.Epoch, By: "operator", Note: "not \xff UTF-8"})
 }
@@ -262,7 +263,8 @@ func TestCheckFindsSteps(t *testing.T) {
 	}
 	for _, bucket := range []string{"requests", "requests_by_id", "requests_by_transaction", "requests_by_message", "revoked", "unused", "crl_numbers", "device_lists",
 		"challenges", "challenges_given", "challenges_by_id", "challenges_by_sha256", "challenges_outstanding", "challenges_unspent",
-		"held_back", "held_back_csrs"} {
+		"held_back", "held_back_csrs",
+		"by_standing", "standing_counters", "by_stall", "redistribution", "rechecks", "rechecks_by_serial"} {
 		for name, damage := range map[string]func(*bbolt.Bucket, []byte, []byte) error{
 			"removed": func(b *bbolt.Bucket, k, _ []byte) error { return b.Delete(k) },
 			"misplaced": func(b *bbolt.Bucket, k, v []byte) error {
@@ -321,6 +323,10 @@ func TestVerifyNamesEditedSteps(t *testing.T) {
 		"challenge.withdrawn":            {`"by":"operator"`, `"by":"somebody"`},
 		"certificate.delivered":          {`"certificate_serial":"0a0dbc0f"`, `"certificate_serial":"0a0dbc10"`},
 		"certificate.void":               {`"at":"2026-03-29T01:00:59`, `"at":"2026-03-29T01:00:58`},
+		"redistribution.acknowledged":    {`"by":"operator"`, `"by":"somebody"`},
+		"redistribution.unacknowledged":  {`"by":"operator"`, `"by":"somebody"`},
+		"redistribution.missed":          {`"mark":"missed"`, `"mark":"mizzed"`},
+		"certificate.superseded":         {`"superseded_by":"0a0dbc69"`, `"superseded_by":"0a0dbc6a"`},
 	}
 	for _, kind := range slices.Sorted(maps.Keys(edits)) {
 		t.Run(kind, func(t *testing.T) {
@@ -377,6 +383,16 @@ func TestRebuildRefusesSteps(t *testing.T) {
 		{"certificate.delivered", `"certificate_serial":"0a0dbc0f"`, `"certificate_serial":"0a0dbba0"`, "decided"},
 		{"certificate.void", `"certificate_serial":"0a0dbc10"`, `"certificate_serial":"0a0dbc0f"`, "decided"},
 		{"certificate.void", `"certificate_serial":"0a0dbc10"`, `"certificate_serial":"0a0dbcff"`, "not found"},
+		{"redistribution.acknowledged", `"certificate_serial":"0a0dbc6a"`, `"certificate_serial":"0a0dbc68"`, "superseded"},
+		{"redistribution.acknowledged", `"certificate_serial":"0a0dbc6a"`, `"certificate_serial":"0a0dbcff"`, "not found"},
+		{"redistribution.acknowledged", `"command_id":"2"`, `"command_id":"1"`, "acknowledged so before"},
+		{"redistribution.acknowledged", `"stalls_at":"2026`, `"stalls_at":"2926`, "not before it expires"},
+		{"redistribution.acknowledged", `"by":"operator"`, `"by":"operator","undone_at":"2026-04-05T00:00:00Z"`, "acknowledged so before"},
+		{"redistribution.unacknowledged", `"certificate_serial":"0a0dbc6a"`, `"certificate_serial":"0a0dbc69"`, "in force"},
+		{"redistribution.missed", `"mark":"missed"`, `"mark":""`, "mark of 0 bytes"},
+		{"certificate.superseded", `"certificate_serial":"0a0dbc68"`, `"certificate_serial":"0a0dbcff"`, "not found"},
+		{"certificate.superseded", `"certificate_serial":"0a0dbc68","at":"2026-03-29T00:59:59.123456Z","mark":"superseded"`,
+			`"certificate_serial":"0a0dbc6a","at":"2026-03-29T00:59:59.123456Z","mark":"missed"`, "announced before"},
 	} {
 		t.Run(test.kind+" "+test.after, func(t *testing.T) {
 			edited := 0
