@@ -91,7 +91,8 @@ type Challenges interface {
 	// ChallengeBySHA256 finds by the hash of the text, in whatever
 	// configuration and state. ErrNotFound.
 	ChallengeBySHA256(ctx context.Context, sha256 [32]byte) (Challenge, error)
-	// Challenges lists a page, the latest first. ErrCursor.
+	// Challenges lists a page, the latest first, looking at no more than
+	// MaxLook. ErrCursor.
 	Challenges(ctx context.Context, q ChallengeQuery) (Page[Challenge], error)
 	// WithdrawChallenge makes a challenge worthless for ever. ErrInvalid for
 	// the zero time; ErrNotFound; ErrChallengeSpent when it is spent or

@@ -299,7 +299,7 @@ type Event struct {
 	ChallengeID       string // of challenge.issued and challenge.withdrawn
 
 	By           string // who did it: of acknowledgements, revocations, clock, tokens and webhooks
-	Reason       string // of certificate.revoked and challenge.rejected
+	Reason       string // of certificate.revoked, challenge.rejected and webhook.disabled
 	Count        int    // of challenge.rejected and store.seeded
 	SupersededBy string // certificate serial of the successor
 	CommandID    string // of redistribution.acknowledged
@@ -322,7 +322,8 @@ const (
 )
 
 // IdentityQuery selects identities. Zero fields do not select. A query that
-// names a transaction, a device or a public key walks that index; the rest is
+// names a transaction, a device, a public key or a name walks that index, and
+// one for the beginning of a name the part of it that begins so; the rest is
 // filtered.
 type IdentityQuery struct {
 	ConfigurationID string
@@ -331,8 +332,8 @@ type IdentityQuery struct {
 	PublicKeySHA256 [32]byte
 	NotAfterFrom    time.Time // [from, to)
 	NotAfterTo      time.Time
-	// Name selects by one of the names in NameKind; NamePrefix by its
-	// beginning. Case does not matter. It walks an index.
+	// Name selects by the name of that kind, with NamePrefix by its
+	// beginning. Case does not matter (see FoldName).
 	NameKind   NameKind
 	Name       string
 	NamePrefix bool
@@ -340,11 +341,14 @@ type IdentityQuery struct {
 	IssuedFrom time.Time
 	IssuedTo   time.Time
 	// AsOf shows what was stored as it was then: without what was issued
-	// later, and with revocations, renewals and uses that came later undone.
-	// Zero: as it is.
+	// later, and with revocations, renewals and uses that came later undone,
+	// see Identity.AsOf. The rest of the query selects among that. Zero: as it
+	// is.
 	AsOf time.Time
-	// Match is asked last, nil: everything. The standing is StandingNone
-	// unless WithStanding. It must not call the depot.
+	// Match is asked last, nil: everything. The identity that it sees has no
+	// DER, which is read for those only that are on the page. The standing is
+	// the present one, whatever AsOf says, and StandingNone unless
+	// WithStanding. It must not call the depot.
 	Match        func(Identity, Standing) bool
 	WithStanding bool
 	Order        Order
@@ -352,19 +356,10 @@ type IdentityQuery struct {
 	Cursor       string
 }
 
-// MaxLook is how many identities one page of a filtered list looks at.
+// MaxLook is how many identities, requests, challenges or events one page of a
+// filtered list looks at. Then it is short, or empty, and has a cursor all the
+// same.
 const MaxLook = 20_000
-
-// NameKind is a kind of name by which identities are found.
-type NameKind string
-
-// The names that have an index.
-const (
-	NameDeviceSerial NameKind = "device_serial"
-	NameProfileUUID  NameKind = "profile_uuid"
-	NameUDID         NameKind = "udid"
-	NameUPN          NameKind = "upn"
-)
 
 // DeviceQuery selects devices.
 type DeviceQuery struct {

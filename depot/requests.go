@@ -143,7 +143,8 @@ type Requests interface {
 	// RequestOfTransaction returns the last request with that transactionID
 	// within the configuration, in whatever state. ErrNotFound.
 	RequestOfTransaction(ctx context.Context, configurationID, transactionID string) (Request, error)
-	// Requests lists a page, the latest first. ErrInvalid, ErrCursor.
+	// Requests lists a page, the latest first, looking at no more than
+	// MaxLook. ErrInvalid, ErrCursor.
 	Requests(ctx context.Context, q RequestQuery) (Page[Request], error)
 	// Decide ends a pending request and, when it is approved, stores the
 	// issuance, in one step: both are there or neither. In this order:

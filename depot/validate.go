@@ -2,6 +2,7 @@ package depot
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -120,6 +121,10 @@ func (q IdentityQuery) Validate() error {
 		return invalid("query for a device or a transaction without its configuration")
 	case q.Order != "" && q.Order != NewestFirst && q.Order != ByNotAfter:
 		return invalid("order %q", q.Order)
+	case q.NameKind != "" && !slices.Contains(NameKinds(), q.NameKind):
+		return invalid("kind of name %q", q.NameKind)
+	case (q.NameKind == "") != (q.Name == "") || q.NamePrefix && q.Name == "":
+		return invalid("query for a name without its kind, or for a kind without a name")
 	}
 	return nil
 }
@@ -133,10 +138,18 @@ func (q IdentityQuery) Selects(i Identity) bool {
 		q.TransactionID != "" && i.TransactionID != q.TransactionID,
 		q.PublicKeySHA256 != [32]byte{} && i.PublicKeySHA256 != q.PublicKeySHA256,
 		!q.NotAfterFrom.IsZero() && i.NotAfter.Before(q.NotAfterFrom),
-		!q.NotAfterTo.IsZero() && !i.NotAfter.Before(q.NotAfterTo):
+		!q.NotAfterTo.IsZero() && !i.NotAfter.Before(q.NotAfterTo),
+		!q.IssuedFrom.IsZero() && i.IssuedAt.Before(q.IssuedFrom),
+		!q.IssuedTo.IsZero() && !i.IssuedAt.Before(q.IssuedTo):
 		return false
 	}
-	return true
+	return q.selectsName(i.Device)
+}
+
+// Selects says whether the query asks for this event, its place aside.
+func (q EventQuery) Selects(e Event) bool {
+	return (q.ConfigurationID == "" || q.ConfigurationID == e.ConfigurationID) &&
+		(len(q.Types) == 0 || slices.Contains(q.Types, e.Type))
 }
 
 // Validate returns ErrInvalid, saying why, for a request that cannot be found

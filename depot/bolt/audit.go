@@ -192,6 +192,23 @@ func compareEntry(tx *bbolt.Tx, e Entry) error {
 		if err != nil || s.sequence < e.Number || s.record.number < c.number || s.sequence == e.Number && s.record.number != c.number {
 			return errDiffers
 		}
+	default:
+		return compareBeside(tx, e)
+	}
+	return nil
+}
+
+// compareBeside does it for what happens beside enrolment.
+func compareBeside(tx *bbolt.Tx, e Entry) error {
+	switch depot.EventType(e.Type) {
+	case depot.EventTokenAdded, depot.EventTokenRemoved:
+		return compareToken(tx, e)
+	case depot.EventWebhookAdded, depot.EventWebhookChanged, depot.EventWebhookDisabled, depot.EventWebhookRemoved:
+		return compareWebhook(tx, e)
+	case depot.EventClockMoved, depot.EventChallengeRejected, depot.EventSeeded:
+		return compareLab(tx, e)
+	case EntryProgress:
+		return compareProgress(tx, e)
 	}
 	return nil
 }

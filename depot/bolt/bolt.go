@@ -43,10 +43,11 @@ type Options struct {
 	// authority whose certificates it holds.
 	MustExist bool
 
-	// For tests: a failing disk, the size from which a store is big, and
-	// upgrades that no version has.
+	// For tests: a failing disk, the size from which a store is big, how much
+	// a page looks at, and upgrades that no version has.
 	wrapLedger   func(file) file
 	quickCheck   int64
+	maxLook      int
 	moreUpgrades []upgrade
 }
 
@@ -59,10 +60,15 @@ type Depot struct {
 	db     *bbolt.DB
 	ledger *ledger
 
+	maxLook int // depot.MaxLook
+
 	mu      sync.RWMutex // guards closed and sending on steps
 	closed  bool
 	steps   chan *step
 	stopped chan struct{} // closed when the writer has ended
+
+	bell     bell
+	progress progress
 
 	synced  atomic.Uint64 // number of the last record known to be in the ledger
 	failing atomic.Bool   // the last write did not succeed

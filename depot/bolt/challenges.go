@@ -189,45 +189,9 @@ func (d *Depot) challenge(ctx context.Context, index string, key []byte) (depot.
 
 // Challenges lists a page.
 func (d *Depot) Challenges(ctx context.Context, q depot.ChallengeQuery) (depot.Page[depot.Challenge], error) {
-	var page depot.Page[depot.Challenge]
-	from, err := d.readCursor(cursorChallenges, q.Cursor)
+	page, err := newest(ctx, d, latestFirst[depot.Challenge]{cursorChallenges, bucketGiven, loadChallenge, q.Selects}, q.Cursor, q.Limit)
 	if err != nil {
-		return page, err
-	}
-	limit, latest := depot.PageLimit(q.Limit), uint64(0)
-	err = d.view(func(tx *bbolt.Tx) error {
-		c, looked := tx.Bucket([]byte(bucketGiven)).Cursor(), 0
-		k, _ := c.Last()
-		if from != nil {
-			if k, _ = before(c, from); bytes.Equal(k, from) {
-				k, _ = c.Prev()
-			}
-		}
-		for ; k != nil; k, _ = c.Prev() {
-			if looked++; looked%256 == 0 && ctx.Err() != nil {
-				return ctx.Err()
-			}
-			s, err := loadChallenge(tx, numberOf(k))
-			if err != nil {
-				return err
-			}
-			latest = max(latest, s.latest())
-			if !q.Selects(s.record) {
-				continue
-			}
-			if len(page.Items) == limit {
-				page.NextCursor = d.cursor(cursorChallenges, number(page.Items[limit-1].Sequence))
-				return nil
-			}
-			page.Items = append(page.Items, s.record)
-		}
-		return ctx.Err()
-	})
-	if err == nil {
-		err = d.settled(ctx, latest)
-	}
-	if err != nil {
-		return depot.Page[depot.Challenge]{}, fmt.Errorf("list challenges: %w", err)
+		return page, fmt.Errorf("list challenges: %w", err)
 	}
 	return page, nil
 }

@@ -122,6 +122,7 @@ func (c *checker) indexes() error {
 		byTransaction: func(_, v []byte) []byte { return v },
 		byDevice:      func(_, v []byte) []byte { return v },
 		byPublicKey:   func(_, v []byte) []byte { return v },
+		byName:        func(_, v []byte) []byte { return v },
 		byNotAfter:    func(k, _ []byte) []byte { return k[min(len(k), notAfterPrefix):] },
 		byUnused:      func(k, _ []byte) []byte { return k[min(len(k), notAfterPrefix):] },
 		byIssuer:      func(k, _ []byte) []byte { return k[min(len(k), 32):] },

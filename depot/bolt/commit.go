@@ -103,13 +103,15 @@ func (b *batch) keepIssuance(i depot.Issuance, serial []byte, device depot.Devic
 		entry{bucketIdentities, serial, encode(identityFields(&id), sequence)},
 		entry{bucketCertificates, serial, encode(nil, certificateField(&id))},
 		entry{bucketTransactions, number(n), encode(transactionFields(&t), sequence)},
-		entry{bucketEvents, number(n), encode(eventFields(&event), sequence)},
 		entry{bucketDevices, deviceKey(id.ConfigurationID, id.Device.Key), encode(deviceFields(&device), sequence)},
 	)
 	for _, e := range entries {
 		if err := b.put(e.bucket, e.key, e.value); err != nil {
 			return i, err
 		}
+	}
+	if err := b.event(event); err != nil {
+		return i, err
 	}
 	if i.Challenge.ID != "" {
 		if err := b.spend(i.Challenge.ID, id); err != nil {
@@ -154,6 +156,7 @@ func indexEntries(i depot.Issuance, serial []byte, n uint64) []entry {
 		{byDevice, append(pair(id.ConfigurationID, id.Device.Key), number(n)...), serial},
 		{byPublicKey, append(id.PublicKeySHA256[:], number(n)...), serial},
 	}
+	entries = append(entries, nameEntries(id.Device, serial, n)...)
 	return append(entries, stateEntries(id, serial)...)
 }
 

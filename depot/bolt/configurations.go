@@ -86,6 +86,7 @@ func (b *batch) keepConfiguration(c depot.Configuration, cause depot.EventType) 
 // event stores the event of the step in hand.
 func (b *batch) event(e depot.Event) error {
 	n := b.number()
+	b.last = n
 	return b.put(bucketEvents, number(n), encode(withSequence(eventFields(&e), &n)))
 }
 

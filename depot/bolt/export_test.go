@@ -17,6 +17,12 @@ func Big(o Options) Options {
 	return o
 }
 
+// Looking lets a page look at no more than that many records.
+func Looking(o Options, most int) Options {
+	o.maxLook = most
+	return o
+}
+
 type failingFile struct {
 	file
 	fail func(operation string) error

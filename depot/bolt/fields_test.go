@@ -35,6 +35,14 @@ func TestFieldLists(t *testing.T) {
 		"undoing":         undoingFields(new(undoing)),
 		"announcement":    announcementFields(new(depot.Announcement)),
 		"listed device":   listedDeviceFields(new(depot.ListedDevice)),
+		"token":           tokenFields(new(depot.Token)),
+		"webhook":         webhookFields(new(depot.Webhook)),
+		"notification":    notificationFields(new(depot.Notification)),
+		"reached":         reachedFields(new(reached)),
+		"noted":           notedFields(new(noted)),
+		"lab clock":       labClockFields(new(depot.LabClock)),
+		"rejections":      rejectionsFields(new(depot.Rejections)),
+		"seeding":         seedingFields(new(depot.Seeding)),
 	} {
 		names, last := map[string]bool{}, uint64(0)
 		for _, f := range fields {

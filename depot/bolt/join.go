@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"io"
 	"path/filepath"
+
+	"go.etcd.io/bbolt"
 )
 
 // joinLedger opens the ledger, finishes what a death between database and
@@ -44,6 +46,9 @@ func (d *Depot) joinLedger(s state, closedInOrder bool, o Options) error {
 		return err
 	}
 	d.synced.Store(s.head.number)
+	if err := d.view(func(tx *bbolt.Tx) error { d.bell.ring(lastEvent(tx)); return nil }); err != nil {
+		return err
+	}
 	return syncDir(d.dir)
 }
 

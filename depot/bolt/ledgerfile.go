@@ -37,6 +37,8 @@ const (
 	EntryAuthority = "authority" // a generation of CA certificates
 	// EntryCRLNumber: a number was taken for a CRL.
 	EntryCRLNumber = "crl.number"
+	// EntryProgress: how far a webhook has got.
+	EntryProgress = "webhook.progress"
 )
 
 // head is the end of a ledger.
@@ -178,6 +180,12 @@ type payload struct {
 	Announcement    json.RawMessage `json:"announcement"`
 	Configuration   json.RawMessage `json:"configuration"`
 	Authority       json.RawMessage `json:"authority"`
+	Token           json.RawMessage `json:"token"`
+	Webhook         json.RawMessage `json:"webhook"`
+	Progress        json.RawMessage `json:"progress"`
+	Clock           json.RawMessage `json:"clock"`
+	Rejections      json.RawMessage `json:"rejections"`
+	Seeding         json.RawMessage `json:"seeding"`
 }
 
 // Issuance returns what a record of type certificate.issued says. Its After is

@@ -20,7 +20,8 @@ const (
 	cursorRequests byte = 'r'
 	cursorRevoked  byte = 'v'
 
-	cursorChallenges byte = 'c'
+	cursorChallenges    byte = 'c'
+	cursorNotifications byte = 'o'
 
 	cursorWindow byte = 'w'
 	cursorPast   byte = 'p'
@@ -109,16 +110,24 @@ func (d *Depot) Events(ctx context.Context, q depot.EventQuery) (depot.Page[depo
 		if k != nil && numberOf(k) == q.After {
 			k, v = c.Next()
 		}
-		for ; k != nil && numberOf(k) <= synced; k, v = c.Next() {
-			if len(page.Items) == limit {
-				page.NextCursor = strconv.FormatUint(page.Items[limit-1].Sequence, 10)
+		last := q.After
+		for looked := 0; k != nil && numberOf(k) <= synced; k, v = c.Next() {
+			if looked++; looked > d.maxLook {
+				page.NextCursor = strconv.FormatUint(last, 10)
 				return nil
 			}
 			var s stored[depot.Event]
 			if err := decode(v, withSequence(eventFields(&s.record), &s.sequence)); err != nil {
 				return fmt.Errorf("event %d: %w", numberOf(k), err)
 			}
-			s.record.Sequence = s.sequence
+			s.record.Sequence, last = s.sequence, s.sequence
+			if !q.Selects(s.record) {
+				continue
+			}
+			if len(page.Items) == limit {
+				page.NextCursor = strconv.FormatUint(page.Items[limit-1].Sequence, 10)
+				return nil
+			}
 			page.Items = append(page.Items, s.record)
 		}
 		return ctx.Err()

@@ -18,6 +18,7 @@ import (
 	"go.etcd.io/bbolt"
 	berrors "go.etcd.io/bbolt/errors"
 	"understudy.example/understudy/clock"
+	"understudy.example/understudy/depot"
 )
 
 // The files of a store.
@@ -49,7 +50,10 @@ func Open(dir string, o Options) (*Depot, error) {
 	if o.quickCheck == 0 {
 		o.quickCheck = quickCheck
 	}
-	d := &Depot{dir: dir, log: o.Log, clock: o.Clock, steps: make(chan *step, maxBatch), stopped: make(chan struct{})}
+	if o.maxLook == 0 {
+		o.maxLook = depot.MaxLook
+	}
+	d := &Depot{dir: dir, log: o.Log, clock: o.Clock, maxLook: o.maxLook, steps: make(chan *step, maxBatch), stopped: make(chan struct{})}
 	if err := d.open(o); err != nil {
 		d.abandon()
 		return nil, err

@@ -27,7 +27,7 @@ func (d *Depot) Identities(ctx context.Context, q depot.IdentityQuery) (depot.Pa
 	if err != nil {
 		return page, err
 	}
-	s := &selection{ctx: ctx, query: q, after: after, synced: d.synced.Load(), limit: depot.PageLimit(q.Limit)}
+	s := &selection{ctx: ctx, query: q, after: after, synced: d.synced.Load(), limit: depot.PageLimit(q.Limit), most: d.maxLook}
 	err = d.view(s.read)
 	if err == nil {
 		err = d.settled(ctx, s.changed)
@@ -35,12 +35,11 @@ func (d *Depot) Identities(ctx context.Context, q depot.IdentityQuery) (depot.Pa
 	if err != nil {
 		return page, fmt.Errorf("list certificates: %w", err)
 	}
-	for i, f := range s.found {
-		if i == s.limit {
-			page.NextCursor = d.cursor(kind, s.found[i-1].position)
-			break
-		}
+	for _, f := range s.found {
 		page.Items = append(page.Items, f.identity)
+	}
+	if s.next != nil {
+		page.NextCursor = d.cursor(kind, s.next)
 	}
 	return page, nil
 }
@@ -53,33 +52,69 @@ type selection struct {
 	after  []byte // position of the last item of the page before; nil at the start
 	synced uint64 // what the ledger lacks is not there yet
 	limit  int
+	most   int // identities that may be looked at
 	looked int
-	found  []place // at most one more than limit, in order
+	last   []byte  // position of the last one that was looked at
+	found  []place // in order
+	next   []byte  // position that the next page begins behind; nil: there is none
 	// changed is the last step that changed one of those that were looked at:
-	// what was there before is shown as it is now.
+	// what was there before is shown, and selected, as it is now.
 	changed uint64
 }
 
-// A place is an identity and where it stands in the list.
+// A place is an identity, without its DER, and where it stands in the list.
 type place struct {
 	position []byte
 	identity depot.Identity
 }
 
+// read finds what is on the page and then reads its DER.
 func (s *selection) read(tx *bbolt.Tx) error {
 	s.tx = tx
-	index, prefix := s.index()
-	switch {
-	case s.query.Order != depot.ByNotAfter:
-		return s.newestFirst(index, prefix)
-	case index == bucketTransactions:
-		return s.byNotAfter()
-	default:
-		return s.sortByNotAfter(index, prefix)
+	if s.query.WithStanding { // which steps about other identities change
+		end, err := readHead(tx)
+		if err != nil {
+			return err
+		}
+		s.changed = end.number
 	}
+	if err := s.walk(); err != nil {
+		return err
+	}
+	for n := range s.found {
+		id := &s.found[n].identity
+		serial, _ := serialBytes(id.CertificateSerial)
+		if err := loadCertificate(tx, serial, id); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
-// index returns the bucket to walk, numbered keys behind a prefix.
+// walk chooses between an index that selects but lacks the order that is asked
+// for, and one that has the order and selects nothing: a part of the first
+// that is too long for one page is left aside. Both ways give the same list
+// and the same positions, so that the choice may change between two pages.
+func (s *selection) walk() error {
+	index, prefix := s.index()
+	names := index == byName && s.query.NamePrefix
+	sorts := index != bucketTransactions && (names || s.query.Order == depot.ByNotAfter)
+	if sorts && s.tooLong(index, prefix) {
+		index, prefix, sorts, names = bucketTransactions, nil, false, false
+	}
+	switch {
+	case s.query.Order != depot.ByNotAfter && names:
+		return s.newestOfNames(prefix)
+	case s.query.Order != depot.ByNotAfter:
+		return s.newestFirst(index, prefix)
+	case sorts:
+		return s.sortByNotAfter(index, prefix)
+	}
+	return s.byNotAfter()
+}
+
+// index returns the bucket to walk, numbered keys behind a prefix, or behind
+// what begins with it when it is that of a beginning of names.
 func (s *selection) index() (bucket string, prefix []byte) {
 	switch q := s.query; {
 	case q.TransactionID != "":
@@ -88,8 +123,22 @@ func (s *selection) index() (bucket string, prefix []byte) {
 		return byDevice, pair(q.ConfigurationID, q.DeviceKey)
 	case q.PublicKeySHA256 != [32]byte{}:
 		return byPublicKey, q.PublicKeySHA256[:]
+	case q.NameKind != "" && q.NamePrefix:
+		return byName, nameStart(q.NameKind, q.Name)
+	case q.NameKind != "":
+		return byName, nameKey(q.NameKind, q.Name)
 	}
 	return bucketTransactions, nil
+}
+
+// tooLong says whether a part of an index has more entries than one page may
+// look at.
+func (s *selection) tooLong(index string, prefix []byte) bool {
+	c, count := s.tx.Bucket([]byte(index)).Cursor(), 0
+	for k, _ := c.Seek(prefix); bytes.HasPrefix(k, prefix) && count <= s.most; k, _ = c.Next() {
+		count++
+	}
+	return count > s.most
 }
 
 // newestFirst walks an index backwards.
@@ -103,17 +152,36 @@ func (s *selection) newestFirst(index string, prefix []byte) error {
 	if bytes.Equal(k, from) {
 		k, v = c.Prev()
 	}
-	for ; k != nil && bytes.HasPrefix(k, prefix) && len(s.found) <= s.limit; k, v = c.Prev() {
+	for ; k != nil && bytes.HasPrefix(k, prefix); k, v = c.Prev() {
+		if len(k) != len(prefix)+8 { // see nameKey
+			continue
+		}
 		serial, err := s.serialOf(index, v)
 		if err != nil {
 			return err
 		}
-		id, ok, err := s.look(serial)
-		if err != nil {
+		if more, err := s.take(k[len(prefix):], serial); err != nil || !more {
 			return err
 		}
-		if ok {
-			s.found = append(s.found, place{bytes.Clone(k[len(prefix):]), id})
+	}
+	return nil
+}
+
+// newestOfNames sorts the entries of all names with one beginning by their
+// numbers, and only then looks at identities.
+func (s *selection) newestOfNames(start []byte) error {
+	var entries []entry
+	c := s.tx.Bucket([]byte(byName)).Cursor()
+	for k, serial := c.Seek(start); bytes.HasPrefix(k, start); k, serial = c.Next() {
+		n := k[max(0, len(k)-8):]
+		if s.after == nil || bytes.Compare(n, s.after) < 0 {
+			entries = append(entries, entry{byName, n, serial})
+		}
+	}
+	slices.SortFunc(entries, func(a, b entry) int { return bytes.Compare(b.key, a.key) })
+	for _, e := range entries {
+		if more, err := s.take(e.key, e.value); err != nil || !more {
+			return err
 		}
 	}
 	return nil
@@ -150,16 +218,9 @@ func (s *selection) byNotAfter() error {
 	if !s.query.NotAfterTo.IsZero() {
 		end = notAfterKey(s.query.NotAfterTo, nil)
 	}
-	for ; k != nil && len(s.found) <= s.limit; k, _ = c.Next() {
-		if end != nil && bytes.Compare(k, end) >= 0 {
-			return nil
-		}
-		id, ok, err := s.look(k[notAfterPrefix:])
-		if err != nil {
+	for ; k != nil && (end == nil || bytes.Compare(k, end) < 0); k, _ = c.Next() {
+		if more, err := s.take(k, k[notAfterPrefix:]); err != nil || !more {
 			return err
-		}
-		if ok {
-			s.found = append(s.found, place{bytes.Clone(k), id})
 		}
 	}
 	return nil
@@ -183,6 +244,9 @@ func (s *selection) sortByNotAfter(index string, prefix []byte) error {
 		}
 	}
 	s.sort()
+	if len(s.found) > s.limit {
+		s.found, s.next = s.found[:s.limit], s.found[s.limit-1].position
+	}
 	return nil
 }
 
@@ -192,22 +256,64 @@ func (s *selection) sort() {
 	s.found = s.found[:min(len(s.found), s.limit+1)]
 }
 
-// look reads an identity and says whether the query asks for it.
+// take looks at what comes next in the order, and says whether to go on.
+func (s *selection) take(position, serial []byte) (more bool, err error) {
+	if s.looked == s.most {
+		s.next = s.last
+		return false, nil
+	}
+	s.last = append(s.last[:0], position...)
+	id, ok, err := s.look(serial)
+	if err != nil || !ok {
+		return err == nil, err
+	}
+	if len(s.found) == s.limit {
+		s.next = s.found[s.limit-1].position
+		return false, nil
+	}
+	s.found = append(s.found, place{bytes.Clone(position), id})
+	return true, nil
+}
+
+// look reads an identity, without its DER, and says whether the query asks for
+// it.
 func (s *selection) look(serial []byte) (depot.Identity, bool, error) {
 	if s.looked++; s.looked%256 == 0 {
 		if err := s.ctx.Err(); err != nil {
 			return depot.Identity{}, false, err
 		}
 	}
-	found, err := loadIdentity(s.tx, serial)
+	found, err := load(s.tx, bucketIdentities, serial, identityFields)
 	if err != nil {
 		return depot.Identity{}, false, fmt.Errorf("certificate %x: %w", serial, dangling(err))
 	}
-	if found.sequence > s.synced || !s.query.Selects(found.record) {
+	if found.sequence > s.synced {
 		return depot.Identity{}, false, nil
 	}
 	s.changed = max(s.changed, found.changed)
-	return found.record, true, nil
+	id, ok := s.query.Show(found.record)
+	if !ok || s.query.Match == nil {
+		return id, ok, nil
+	}
+	standing := depot.StandingNone
+	if s.query.WithStanding {
+		if standing, err = standingOf(s.tx, found); err != nil {
+			return id, false, err
+		}
+		end, err := readHead(s.tx) // another's step can have changed it
+		if err != nil {
+			return id, false, err
+		}
+		s.changed = max(s.changed, end.number)
+	}
+	return id, s.query.Match(id, standing), nil
+}
+
+// standingOf is the one place where lists ask for standings.
+func standingOf(tx *bbolt.Tx, s stored[depot.Identity]) (depot.Standing, error) {
+	serial, _ := serialBytes(s.record.CertificateSerial)
+	p, err := stanceOf(tx, s.record, serial)
+	return p.standing, err
 }
 
 // before moves the cursor to the last key that is not above key.

@@ -102,6 +102,14 @@ func (b *batch) replay(e Entry) error {
 	case depot.EventRedistributionAcknowledged, depot.EventRedistributionUndone, depot.EventRedistributionDue, depot.EventRedistributionStalled,
 		depot.EventRedistributionMissed, depot.EventRedistributionFulfilled, depot.EventCertificateSuperseded:
 		return b.replayWindow(e)
+	case depot.EventTokenAdded, depot.EventTokenRemoved:
+		return b.replayToken(e)
+	case depot.EventWebhookAdded, depot.EventWebhookChanged, depot.EventWebhookDisabled, depot.EventWebhookRemoved:
+		return b.replayWebhook(e)
+	case depot.EventClockMoved, depot.EventChallengeRejected, depot.EventSeeded:
+		return b.replayLab(e)
+	case EntryProgress:
+		return b.replayProgress(e)
 	case EntryCRLNumber:
 		return b.replayCRLNumber(e)
 	case EntryAuthority:

@@ -128,48 +128,12 @@ func (d *Depot) request(ctx context.Context, find func(*bbolt.Tx) (stored[depot.
 
 // Requests lists a page.
 func (d *Depot) Requests(ctx context.Context, q depot.RequestQuery) (depot.Page[depot.Request], error) {
-	var page depot.Page[depot.Request]
 	if err := q.Validate(); err != nil {
-		return page, err
+		return depot.Page[depot.Request]{}, err
 	}
-	from, err := d.readCursor(cursorRequests, q.Cursor)
+	page, err := newest(ctx, d, latestFirst[depot.Request]{cursorRequests, bucketRequests, loadRequest, q.Selects}, q.Cursor, q.Limit)
 	if err != nil {
-		return page, err
-	}
-	limit, latest := depot.PageLimit(q.Limit), uint64(0)
-	err = d.view(func(tx *bbolt.Tx) error {
-		c, looked := tx.Bucket([]byte(bucketRequests)).Cursor(), 0
-		k, _ := c.Last()
-		if from != nil {
-			if k, _ = before(c, from); bytes.Equal(k, from) {
-				k, _ = c.Prev()
-			}
-		}
-		for ; k != nil; k, _ = c.Prev() {
-			if looked++; looked%256 == 0 && ctx.Err() != nil {
-				return ctx.Err()
-			}
-			s, err := loadRequest(tx, numberOf(k))
-			if err != nil {
-				return err
-			}
-			latest = max(latest, s.latest())
-			if !q.Selects(s.record) {
-				continue
-			}
-			if len(page.Items) == limit {
-				page.NextCursor = d.cursor(cursorRequests, number(page.Items[limit-1].Sequence))
-				return nil
-			}
-			page.Items = append(page.Items, s.record)
-		}
-		return ctx.Err()
-	})
-	if err == nil {
-		err = d.settled(ctx, latest)
-	}
-	if err != nil {
-		return depot.Page[depot.Request]{}, fmt.Errorf("list requests: %w", err)
+		return page, fmt.Errorf("list requests: %w", err)
 	}
 	return page, nil
 }

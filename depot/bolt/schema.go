@@ -204,9 +204,14 @@ func loadIdentity(tx *bbolt.Tx, serial []byte) (stored[depot.Identity], error) {
 	if err != nil {
 		return s, err
 	}
+	return s, loadCertificate(tx, serial, &s.record)
+}
+
+// loadCertificate reads the DER of an identity.
+func loadCertificate(tx *bbolt.Tx, serial []byte, i *depot.Identity) error {
 	value := tx.Bucket([]byte(bucketCertificates)).Get(serial)
-	if err := decode(value, []field{certificateField(&s.record)}); err != nil {
-		return s, fmt.Errorf("certificate %x: %w", serial, err)
+	if err := decode(value, []field{certificateField(i)}); err != nil {
+		return fmt.Errorf("certificate %x: %w", serial, err)
 	}
-	return s, nil
+	return nil
 }

@@ -73,7 +73,7 @@ func windowNews(t testing.TB, d *bolt.Depot) depot.Settlement {
 			{CertificateSerial: windowSerial(0), Type: depot.EventCertificateSuperseded, At: depottest.Epoch, Mark: "superseded", SupersededBy: windowSerial(1)},
 		},
 		Rechecked:  rechecks[1:],
-		Watermarks: []depot.Watermark{{WatermarkKey: depot.WatermarkKey{ConfigurationID: "rac0", Purpose: "missed"}, At: depottest.Epoch}},
+		Watermarks: []depot.Watermark{{WatermarkKey: depot.WatermarkKey{ConfigurationID: "rac0", Purpose: "missed"}, At: depottest.Epoch.Add(-time.Hour)}},
 	}
 }
 

@@ -143,6 +143,7 @@ type batch struct {
 	tx      *bbolt.Tx
 	head    head   // end of the ledger with what the batch has recorded so far
 	lines   []byte // what it has recorded so far
+	last    uint64 // number of the last event that it stored, 0: none
 	dirty   bool
 	touched bool             // since the step in hand began
 	counts  map[string]int64 // what changes in standing_counters
@@ -176,6 +177,10 @@ func (d *Depot) commit(steps []*step, refusals []error) (broke int, err error) {
 	if !b.dirty {
 		return broke, nil
 	}
+	rode, err := d.rideAlong(b)
+	if err != nil {
+		return broke, err
+	}
 	if err := b.close(d.synced.Load()); err != nil {
 		return broke, err
 	}
@@ -184,6 +189,7 @@ func (d *Depot) commit(steps []*step, refusals []error) (broke int, err error) {
 		return broke, err
 	}
 	d.fresh = b
+	d.arrived(rode)
 	return broke, nil
 }
 
@@ -234,7 +240,7 @@ func (d *Depot) flush() error {
 	if !d.behind {
 		return nil
 	}
-	records, end, err := d.lacking()
+	records, end, last, err := d.lacking()
 	if err != nil {
 		return err
 	}
@@ -248,17 +254,18 @@ func (d *Depot) flush() error {
 	}
 	d.synced.Store(end.number)
 	d.behind = false
+	d.bell.ring(last)
 	return nil
 }
 
-// lacking returns what the database has and the ledger lacks, and where the
-// ledger then ends. After a commit that went well nothing else can be in the
+// lacking returns what the database has and the ledger lacks, where the ledger
+// then ends, and the last event that there then is, 0 for no new one. After a commit that went well nothing else can be in the
 // database; after one of which that is not known, and after a ledger that could
 // not be written, the database is asked.
-func (d *Depot) lacking() (records []byte, end head, err error) {
+func (d *Depot) lacking() (records []byte, end head, last uint64, err error) {
 	if b := d.fresh; b != nil {
 		d.fresh = nil
-		return b.lines, b.head, nil
+		return b.lines, b.head, b.last, nil
 	}
 	err = d.view(func(tx *bbolt.Tx) (err error) {
 		if end, err = readHead(tx); err != nil {
@@ -268,21 +275,31 @@ func (d *Depot) lacking() (records []byte, end head, err error) {
 		for k, v := c.Seek(number(d.synced.Load() + 1)); k != nil; k, v = c.Next() {
 			records = append(records, v...)
 		}
+		last = lastEvent(tx)
 		return nil
 	})
-	return records, end, err
+	return records, end, last, err
 }
 
 // leave forgets the ledger records that were kept for a death, if there was
-// none.
+// none. The first commit may take along progress that the ledger is to be told
+// of.
 func (d *Depot) leave() {
 	if d.damage.Load() != nil || d.flush() != nil {
 		return
 	}
 	forget := &step{do: func(b *batch) error { b.dirty = true; return nil }}
-	_, err := d.commit([]*step{forget}, make([]error, 1))
-	if d.tidy = err == nil; !d.tidy {
-		d.log.Error("cannot tidy the store", "dir", d.dir, "error", err)
+	for !d.tidy {
+		_, err := d.commit([]*step{forget}, make([]error, 1))
+		if err == nil {
+			d.tidy = len(d.fresh.lines) == 0
+			err = d.flush()
+		}
+		if err != nil {
+			d.tidy = false
+			d.log.Error("cannot tidy the store", "dir", d.dir, "error", err)
+			return
+		}
 	}
 }
 

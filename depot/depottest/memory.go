@@ -30,6 +30,11 @@ type Memory struct {
 	lists          map[string]depot.DeviceList
 	challenges     []depot.Challenge // in order
 	windows        windows
+	tokens         []depot.Token
+	hooks          map[string]*hook // by id, removed ones too
+	clock          depot.LabClock
+	seedings       []depot.Seeding
+	woken          chan struct{} // closed at the next event, and at Close
 }
 
 var _ depot.Depot = (*Memory)(nil)
@@ -43,6 +48,8 @@ func NewMemory() *Memory {
 		numbers:        map[[32]byte]uint64{},
 		lists:          map[string]depot.DeviceList{},
 		windows:        windows{histories: map[string]depot.WindowItem{}, watermarks: map[depot.WatermarkKey]time.Time{}},
+		hooks:          map[string]*hook{},
+		woken:          make(chan struct{}),
 	}
 }
 
@@ -157,7 +164,9 @@ func (m *Memory) refuse(i depot.Issuance) error {
 
 func (m *Memory) happened(e depot.Event) {
 	e.Sequence, e.At = m.sequence, utc(e.At)
+	e.FrozenAt = utc(e.FrozenAt)
 	m.events = append(m.events, e)
+	m.wake()
 }
 
 func utc(t time.Time) time.Time { return t.Round(0).UTC() }
@@ -335,5 +344,6 @@ func (m *Memory) Close() error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.closed = true
+	m.wake()
 	return nil
 }

@@ -72,8 +72,8 @@ func (m *Memory) Identities(ctx context.Context, q depot.IdentityQuery) (depot.P
 	var all []depot.Identity
 	for _, i := range m.issued {
 		sequence[i.Identity.CertificateSerial] = i.Transaction.Sequence
-		if q.Selects(i.Identity) {
-			all = append(all, i.Identity.Clone())
+		if id, ok := m.show(q, i.Identity); ok {
+			all = append(all, id)
 		}
 	}
 	at := func(i depot.Identity) position {
@@ -91,6 +91,24 @@ func (m *Memory) Identities(ctx context.Context, q depot.IdentityQuery) (depot.P
 	slices.SortFunc(all, func(a, b depot.Identity) int { return compare(at(a), at(b)) })
 	return page(all, q.Cursor, q.Limit, at, compare)
 }
+
+// show returns an identity as the query shows it, and whether it asks for it.
+func (m *Memory) show(q depot.IdentityQuery, i depot.Identity) (depot.Identity, bool) {
+	i, ok := q.Show(i.Clone())
+	if !ok || q.Match == nil {
+		return i, ok
+	}
+	asked := i
+	asked.DER = nil
+	standing := depot.StandingNone
+	if q.WithStanding {
+		standing = m.standingOf(i)
+	}
+	return i, q.Match(asked, standing)
+}
+
+// standingOf is the one place where lists ask for standings.
+func (m *Memory) standingOf(i depot.Identity) depot.Standing { return m.item(i).Standing }
 
 // Device finds one.
 func (m *Memory) Device(ctx context.Context, configurationID, key string) (depot.Device, error) {
@@ -133,7 +151,7 @@ func (m *Memory) Events(ctx context.Context, q depot.EventQuery) (depot.Page[dep
 	}
 	defer m.mu.Unlock()
 	for _, e := range m.events {
-		if e.Sequence <= q.After {
+		if e.Sequence <= q.After || !q.Selects(e) {
 			continue
 		}
 		if len(p.Items) == depot.PageLimit(q.Limit) {

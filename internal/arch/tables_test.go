@@ -36,8 +36,12 @@ var arrows = map[string][]string{
 	"configuration": {"ca", "challenge", "challenge/intune", "clock", "depot", "refusal", "scep"},
 	"connector":     {"challenge/intune", "configuration", "depot"},
 	"devicelist":    {"clock", "configuration", "depot"},
+	"lab":           {"clock", "depot", "device"},
 	"enroll":        {"ca", "challenge", "clock", "configuration", "depot", "device", "devicelist", "refusal", "scep"},
-	"server":        {"ca", "challenge", "clock", "configuration", "depot", "device", "devicelist", "enroll", "ocsp", "refusal", "revocation", "scep"},
+	"server":        {"ca", "challenge", "clock", "configuration", "depot", "device", "devicelist", "enroll", "lab", "ocsp", "refusal", "revocation", "scep"},
+
+	// What people look for and take away.
+	"inspect": {"depot", "device"},
 
 	// What explains the wire to people.
 	"explain": {"device", "scep"},
@@ -68,6 +72,7 @@ var arrows = map[string][]string{
 	"test/internal/powercut": {},
 	"test/reliability":       {"test/internal/program"},
 	"test/internal/shown":    {},
+	"test/scale":             {},
 	"test/secrets":           {"test/internal/program"},
 }
 
@@ -81,7 +86,7 @@ var homes = map[string][]string{
 	"go.mozilla.org/pkcs7":       {"scep/client"},
 
 	// DER and text.
-	"golang.org/x/crypto/cryptobyte": {"ca", "challenge/intune/fake", "conformance", "device", "ocsp", "scep", "scep/client", "scep/client/craft", "scep/internal/cms"},
+	"golang.org/x/crypto/cryptobyte": {"ca", "challenge/intune/fake", "conformance", "device", "lab", "ocsp", "scep", "scep/client", "scep/client/craft", "scep/internal/cms"},
 	"golang.org/x/text":              {"device"},
 
 	// Tokens of Microsoft's.
@@ -118,8 +123,8 @@ var homes = map[string][]string{
 // secluded are packages of the standard library that few may import, so that
 // scep knows no HTTP and nobody decides anything by the shell.
 var secluded = map[string][]string{
-	"net/http": {"challenge/intune", "challenge/intune/fake", "cmd/understudy", "cmd/understudy/internal/api", "cmd/understudy/internal/operator", "conformance", "load", "scep/client", "server", "test/compare", "test/internal/program"},
-	"os/exec":  {"cmd/understudy/internal/operator", "test/compare", "test/internal/powercut", "test/internal/program"},
+	"net/http": {"challenge/intune", "challenge/intune/fake", "cmd/understudy", "cmd/understudy/internal/api", "cmd/understudy/internal/operator", "conformance", "load", "scep/client", "server", "test/compare", "test/internal/program", "test/scale"},
+	"os/exec":  {"cmd/understudy/internal/operator", "test/compare", "test/internal/powercut", "test/internal/program", "test/scale"},
 	"unsafe":   {},
 }
 

@@ -1,5 +1,0 @@
-package bolt
-
-import "errors"
-
-var errNotBuilt = errors.New("not built yet")

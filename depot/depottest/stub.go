@@ -1,5 +1,0 @@
-package depottest
-
-import "errors"
-
-var errNotBuilt = errors.New("not built yet")
