@@ -35,7 +35,7 @@ const (
 
 // A WindowItem is an identity as redistribution sees it.
 type WindowItem struct {
-	Identity Identity
+	Identity Identity // without DER; Depot.Identity has that
 	Standing Standing
 	// SupersededBy is the certificate serial of the first identity of the same
 	// device that was committed after this one and is neither revoked nor held
@@ -116,8 +116,8 @@ const (
 )
 
 // A WindowRange is identities of one configuration and standing whose notAfter
-// lies in (After, Until]; a zero bound is none. Fractions of a second in
-// bounds are cut off (X.509 has whole seconds).
+// lies in (After, Until]; a zero bound is none. Fractions of a second are cut
+// off, in bounds and in notAfter (X.509 has whole seconds).
 type WindowRange struct {
 	ConfigurationID string
 	Standing        Standing
@@ -188,7 +188,11 @@ type Settlement struct {
 type Windows interface {
 	// WindowItem finds one. ErrNotFound; also for one that is held back.
 	WindowItem(ctx context.Context, certificateSerial string) (WindowItem, error)
-	// WindowItems lists a page. ErrCursor, ErrInvalid.
+	// WindowItems lists a page. Ranges of any lifetime cost a little for each
+	// lifetime that there is, those with a Stall for each acknowledged one,
+	// and a DeviceKey for each of the device's. With a ProfileUUID it looks at
+	// no more than MaxLook identities: a page can be short, or empty, and go
+	// on. ErrCursor, ErrInvalid.
 	WindowItems(ctx context.Context, q WindowQuery) (Page[WindowItem], error)
 	// WindowCounts counts each range, all at one moment.
 	WindowCounts(ctx context.Context, ranges []WindowRange) ([]int, error)
@@ -213,8 +217,10 @@ type Windows interface {
 	// Acknowledge stores an acknowledgement, with the event
 	// EventRedistributionAcknowledged, unless it repeats one
 	// (WindowItem.Repeats): then it changes nothing and made is false.
-	// ErrNotFound, ErrRevoked, ErrSuperseded, ErrInvalid (no time, fractions
-	// of a second). Whether the window is open is the caller's to know.
+	// Looked at in this order: ErrInvalid (no time, fractions of a second),
+	// ErrNotFound (also held back), ErrRevoked, ErrSuperseded, ErrInvalid
+	// (StallsAt is not before notAfter: that would be never), repetition.
+	// Whether the window is open is the caller's to know.
 	Acknowledge(ctx context.Context, a Acknowledgement) (item WindowItem, made bool, err error)
 	// Unacknowledge undoes the acknowledgement in force, with the event
 	// EventRedistributionUndone. Without one it changes nothing and made is
@@ -224,7 +230,11 @@ type Windows interface {
 	// Settle makes the announcements that were not made before events, in
 	// order, each once and each a step of its own, and notes the rest. It
 	// returns how many events it made. ErrNotFound (of an identity),
-	// ErrInvalid; nothing was changed then.
+	// ErrInvalid; nothing was changed then. A watermark at the zero time is
+	// forgotten. What is current between the old and the new place of a
+	// watermark, Purpose "stalled" aside, and has no mark that equals Purpose
+	// is noted as a Recheck: it may have come while the caller looked there.
+	// So a mark is best called like its purpose.
 	Settle(ctx context.Context, s Settlement) (int, error)
 	// Rechecks returns up to limit of them (see PageLimit), oldest first.
 	Rechecks(ctx context.Context, limit int) ([]Recheck, error)

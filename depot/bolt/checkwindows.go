@@ -154,6 +154,9 @@ func (c *checker) histories() error {
 		if err != nil || s.record.HeldBack {
 			return c.found("redistribution of certificate %x: that is not there or held back: %v", serial, err)
 		}
+		if e, err := load(c.tx, bucketEvents, number(h.sequence), eventFields); err != nil || e.record.CertificateSerial != s.record.CertificateSerial {
+			return c.found("redistribution of certificate %x: event %d, which changed it last, is not there or another's: %v", serial, h.sequence, err)
+		}
 		i := h.record
 		if n := len(i.Acknowledgements); n > depot.MaxAcknowledgements || n != min(i.Attempts, depot.MaxAcknowledgements) {
 			return c.found("redistribution of certificate %x: %d acknowledgements of %d are kept", serial, n, i.Attempts)

@@ -300,13 +300,20 @@ func (s *selection) look(serial []byte) (depot.Identity, bool, error) {
 		if standing, err = standingOf(s.tx, found); err != nil {
 			return id, false, err
 		}
+		end, err := readHead(s.tx) // another's step can have changed it
+		if err != nil {
+			return id, false, err
+		}
+		s.changed = max(s.changed, end.number)
 	}
 	return id, s.query.Match(id, standing), nil
 }
 
 // standingOf is the one place where lists ask for standings.
-func standingOf(*bbolt.Tx, stored[depot.Identity]) (depot.Standing, error) {
-	return depot.StandingNone, nil
+func standingOf(tx *bbolt.Tx, s stored[depot.Identity]) (depot.Standing, error) {
+	serial, _ := serialBytes(s.record.CertificateSerial)
+	p, err := stanceOf(tx, s.record, serial)
+	return p.standing, err
 }
 
 // before moves the cursor to the last key that is not above key.

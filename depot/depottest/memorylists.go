@@ -108,7 +108,7 @@ func (m *Memory) show(q depot.IdentityQuery, i depot.Identity) (depot.Identity, 
 }
 
 // standingOf is the one place where lists ask for standings.
-func (m *Memory) standingOf(depot.Identity) depot.Standing { return depot.StandingNone }
+func (m *Memory) standingOf(i depot.Identity) depot.Standing { return m.item(i).Standing }
 
 // Device finds one.
 func (m *Memory) Device(ctx context.Context, configurationID, key string) (depot.Device, error) {
