@@ -514,14 +514,27 @@ func downgraded(t *testing.T, dir string) {
 	t.Helper()
 	inDatabase(t, dir, func(tx *bbolt.Tx) error {
 		for _, name := range []string{"requests", "requests_by_id", "requests_by_transaction", "requests_by_message", "revoked", "unused", "crl_numbers", "device_lists",
-			"challenges_given", "challenges_by_id", "challenges_by_sha256", "challenges_outstanding", "challenges_unspent", "held_back", "held_back_csrs",
-			"by_name", "tokens", "tokens_by_sha256", "webhooks", "webhook_progress", "notifications", "seedings"} {
+			"challenges_given", "challenges_by_id", "challenges_by_sha256", "challenges_outstanding", "challenges_unspent", "held_back", "held_back_csrs"} {
 			if err := tx.DeleteBucket([]byte(name)); err != nil {
 				return err
 			}
 		}
+		if err := withoutFormat3(tx); err != nil {
+			return err
+		}
 		return tx.Bucket([]byte("meta")).Put([]byte("format"), []byte{0, 0, 0, 0, 0, 0, 0, 1})
 	})
+}
+
+// withoutFormat3 removes what format 2 has no room for.
+func withoutFormat3(tx *bbolt.Tx) error {
+	for _, name := range []string{"by_standing", "standing_counters", "by_stall", "redistribution", "watermarks", "rechecks", "rechecks_by_serial",
+		"by_name", "tokens", "tokens_by_sha256", "webhooks", "webhook_progress", "notifications", "seedings"} {
+		if err := tx.DeleteBucket([]byte(name)); err != nil {
+			return err
+		}
+	}
+	return tx.Bucket([]byte("meta")).Delete([]byte("latest"))
 }
 
 // The upgrade to format 2 goes through more certificates than one transaction
