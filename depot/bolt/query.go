@@ -153,9 +153,6 @@ func (s *selection) newestFirst(index string, prefix []byte) error {
 		k, v = c.Prev()
 	}
 	for ; k != nil && bytes.HasPrefix(k, prefix); k, v = c.Prev() {
-		if len(k) != len(prefix)+8 { // see nameKey
-			continue
-		}
 		serial, err := s.serialOf(index, v)
 		if err != nil {
 			return err
