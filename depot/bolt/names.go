@@ -16,7 +16,8 @@ func nameStart(kind depot.NameKind, name string) []byte {
 }
 
 // nameKey is what the keys of a name begin with; a number follows. A key that
-// begins so and is longer is that of another name, which has a zero byte.
+// begins so can be that of another name, which has a zero byte there: the
+// record tells.
 func nameKey(kind depot.NameKind, name string) []byte { return append(nameStart(kind, name), 0) }
 
 // nameEntries are the entries of the names that an identity has, which never

@@ -153,9 +153,6 @@ func (s *selection) newestFirst(index string, prefix []byte) error {
 		k, v = c.Prev()
 	}
 	for ; k != nil && bytes.HasPrefix(k, prefix); k, v = c.Prev() {
-		if len(k) != len(prefix)+8 { // see nameKey
-			continue
-		}
 		serial, err := s.serialOf(index, v)
 		if err != nil {
 			return err
@@ -297,7 +294,8 @@ func (s *selection) look(serial []byte) (depot.Identity, bool, error) {
 	}
 	standing := depot.StandingNone
 	if s.query.WithStanding {
-		if standing, err = standingOf(s.tx, found); err != nil {
+		now, err := stanceOf(s.tx, found.record, serial)
+		if err != nil {
 			return id, false, err
 		}
 		end, err := readHead(s.tx) // another's step can have changed it
@@ -305,15 +303,9 @@ func (s *selection) look(serial []byte) (depot.Identity, bool, error) {
 			return id, false, err
 		}
 		s.changed = max(s.changed, end.number)
+		standing = now.standing
 	}
 	return id, s.query.Match(id, standing), nil
-}
-
-// standingOf is the one place where lists ask for standings.
-func standingOf(tx *bbolt.Tx, s stored[depot.Identity]) (depot.Standing, error) {
-	serial, _ := serialBytes(s.record.CertificateSerial)
-	p, err := stanceOf(tx, s.record, serial)
-	return p.standing, err
 }
 
 // before moves the cursor to the last key that is not above key.

@@ -99,9 +99,6 @@ func (b *batch) replay(e Entry) error {
 			_, _, err = b.keepEnd(end, e.Type == string(depot.EventCertificateVoid))
 		}
 		return err
-	case depot.EventRedistributionAcknowledged, depot.EventRedistributionUndone, depot.EventRedistributionDue, depot.EventRedistributionStalled,
-		depot.EventRedistributionMissed, depot.EventRedistributionFulfilled, depot.EventCertificateSuperseded:
-		return b.replayWindow(e)
 	case depot.EventTokenAdded, depot.EventTokenRemoved:
 		return b.replayToken(e)
 	case depot.EventWebhookAdded, depot.EventWebhookChanged, depot.EventWebhookDisabled, depot.EventWebhookRemoved:
@@ -110,6 +107,9 @@ func (b *batch) replay(e Entry) error {
 		return b.replayLab(e)
 	case EntryProgress:
 		return b.replayProgress(e)
+	case depot.EventRedistributionAcknowledged, depot.EventRedistributionUndone, depot.EventRedistributionDue, depot.EventRedistributionStalled,
+		depot.EventRedistributionMissed, depot.EventRedistributionFulfilled, depot.EventCertificateSuperseded:
+		return b.replayWindow(e)
 	case EntryCRLNumber:
 		return b.replayCRLNumber(e)
 	case EntryAuthority:

@@ -29,12 +29,12 @@ type Memory struct {
 	numbers        map[[32]byte]uint64
 	lists          map[string]depot.DeviceList
 	challenges     []depot.Challenge // in order
-	windows        windows
 	tokens         []depot.Token
 	hooks          map[string]*hook // by id, removed ones too
 	clock          depot.LabClock
 	seedings       []depot.Seeding
 	woken          chan struct{} // closed at the next event, and at Close
+	windows        windows
 }
 
 var _ depot.Depot = (*Memory)(nil)
@@ -47,9 +47,9 @@ func NewMemory() *Memory {
 		spent:          map[string]bool{},
 		numbers:        map[[32]byte]uint64{},
 		lists:          map[string]depot.DeviceList{},
-		windows:        windows{histories: map[string]depot.WindowItem{}, watermarks: map[depot.WatermarkKey]time.Time{}},
 		hooks:          map[string]*hook{},
 		woken:          make(chan struct{}),
+		windows:        windows{histories: map[string]depot.WindowItem{}, watermarks: map[depot.WatermarkKey]time.Time{}},
 	}
 }
 
