@@ -84,7 +84,7 @@ func TestSearchFinds(t *testing.T) {
 func TestSearchDoesNotFind(t *testing.T) {
 	for _, text := range []string{
 		`bob`, `anna bob`, `-anna`, `%anna`, `a_na`, `"*"`, `cn:a.na*`, `"anna*"`, `^anna`, `.+anna`,
-		`device-serial:C02`, `device-serial:"C02*"`, `device-serial:D*`, `device-serial:C02XL0GYJGH5?`, `device-serial:*GH`, `device-serial:C02XL0GYJGH5*5`, `-device-serial:c02*`,
+		`device-serial:C02`, `device-serial:"C02*"`, `device-serial:D*`, `device-serial:C02XL0GYJGH5?`, `device-serial:*GH`, `device-serial:C02XL0GYJGH5*5`, `device-serial:C*H5*5`, `device-serial:C*0*0*0*`, `-device-serial:c02*`,
 		`uuid:5c3a1b2d`, `upn:anna*@example.org`, `device:udid:0a*`, `cn:"anna's macbook"`, `cn:example*`, `subject:exampel`, `san:upn:`,
 		`serial:0a3f1d`, `serial:3f1c`, `serial:0a3f1c00`, `sha256:abce*`, `key:abcd*`, `issuer:57*`, `bits:2047`, `bits<2048`, `bits>2048`, `-configuration:default`,
 		`purpose:management-attestation`, `mode:static`, `mode:none`, `challenge:ch_ab`, `transaction:4f2ab`, `transaction:4F2A`, `ip:10.1.2.4`, `ip:11.0.0.0/8`, `ip:::/0`, `agent:intune`,
@@ -426,6 +426,7 @@ func TestIndexes(t *testing.T) {
 		{`device-serial:C02* udid:x`, depot.IdentityQuery{NameKind: depot.NameUDID, Name: "x"}},
 		{`device-serial:*X`, depot.IdentityQuery{}},
 		{`device-serial:Cé*`, depot.IdentityQuery{}},
+		{`device-serial:Cé upn:é`, depot.IdentityQuery{}},
 		{`uuid:x`, depot.IdentityQuery{NameKind: depot.NameProfileUUID, Name: "x"}},
 		{`upn:x`, depot.IdentityQuery{NameKind: depot.NameUPN, Name: "x"}},
 		{`key:` + sha, depot.IdentityQuery{PublicKeySHA256: [32]byte([]byte(strings.Repeat("\x12", 32)))}},
