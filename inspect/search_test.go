@@ -127,7 +127,8 @@ func TestSearchByWhatHappened(t *testing.T) {
 		{"from IPv6", func(i *depot.Identity) { i.SourceAddress = "2001:db8::7" }, depot.StandingCurrent, `ip:2001:db8::/32 ip:2001:DB8:0::7`, `ip:0.0.0.0/0`},
 		{"from IPv4 in IPv6", func(i *depot.Identity) { i.SourceAddress = "::ffff:10.0.0.9" }, depot.StandingCurrent, `ip:10.0.0.9 ip:10.0.0.0/24`, `ip:::/0`},
 		{"from nowhere", func(i *depot.Identity) { i.SourceAddress = "" }, depot.StandingCurrent, `-ip:0.0.0.0/0`, `ip:0.0.0.0/0`},
-		{"without names", func(i *depot.Identity) { i.Device = depot.DeviceNames{Key: "subject:x"} }, depot.StandingCurrent, `-upn:* -udid:* -uuid:* -device-serial:*`, `upn:*`},
+		{"without names", func(i *depot.Identity) { i.Device, i.UserAgent = depot.DeviceNames{Key: "subject:x"}, "" }, depot.StandingCurrent, `-agent:* -upn:* -udid:* -uuid:* -device-serial:*`, `upn:*`},
+		{"with a dot at the end", func(i *depot.Identity) { i.Subject = "CN=Lab7." }, depot.StandingCurrent, `cn:lab7 cn:LAB7. cn:lab*`, `cn:lab8`},
 		{"in another configuration", func(i *depot.Identity) { i.ConfigurationID = "rac2" }, depot.StandingCurrent, `-configuration:default`, `configuration:default`},
 	}
 	for _, tt := range tests {
