@@ -89,7 +89,7 @@ func TestSearchDoesNotFind(t *testing.T) {
 		`serial:0a3f1d`, `serial:3f1c`, `serial:0a3f1c00`, `sha256:abce*`, `key:abcd*`, `issuer:57*`, `bits:2047`, `bits<2048`, `bits>2048`, `-configuration:default`,
 		`purpose:management-attestation`, `mode:static`, `mode:none`, `challenge:ch_ab`, `transaction:4f2ab`, `transaction:4F2A`, `ip:10.1.2.4`, `ip:11.0.0.0/8`, `ip:::/0`, `agent:intune`,
 		`wire:SHA-256`, `wire:DES`, `wire:AES`, `warning:sha`, `clock:moved`,
-		`expires<now`, `expires<19d`, `expires>20d`, `expires<20d`, `expires>21d`, `expires<2026-03-21T12:00:00Z`, `expires>2026-03-21T12:00:00Z`, `issued>100d`, `issued<99d`, `issued<2025-11-21`, `issued>now`,
+		`expires<now`, `expires<19d`, `expires>20d`, `expires<20d`, `expires>21d`, `expires<2026-03-21T12:00:00Z`, `expires>2026-03-21T12:00:00Z`, `expires<2026-03-21T12:00:00.9Z`, `issued>100d`, `issued<99d`, `issued<2025-11-21`, `issued>now`,
 		`issued<2025-11-21T12:00:01Z`, `-used:never`, `used<9999d`, `used>0s`, `revoked<9999d`, `revoked>0s`, `state:expired`, `state:superseded`, `state:revoked`, `state:void`, `state:held_back`, `state:acknowledged`,
 		`reason:keyCompromise`, `anna -anna`,
 	} {
