@@ -324,6 +324,21 @@ func TestSeedStops(t *testing.T) {
 	}
 }
 
+// full is a store that takes no certificate.
+type full struct{ *store }
+
+func (full) Commit(context.Context, depot.Issuance) (depot.Identity, error) {
+	return depot.Identity{}, depot.ErrUnavailable
+}
+
+// What the store does not take ends the seeding with its error.
+func TestSeedFails(t *testing.T) {
+	err := lab.Seed(t.Context(), full{open(t)}, lab.Options{N: 10, ConfigurationID: here, Now: now})
+	if !errors.Is(err, depot.ErrUnavailable) {
+		t.Errorf("Seed = %v", err)
+	}
+}
+
 // BenchmarkSeed reports what a record costs, in time and on disk.
 func BenchmarkSeed(b *testing.B) {
 	d := open(b)
