@@ -84,12 +84,12 @@ func TestSearchFinds(t *testing.T) {
 func TestSearchDoesNotFind(t *testing.T) {
 	for _, text := range []string{
 		`bob`, `anna bob`, `-anna`, `%anna`, `a_na`, `"*"`, `cn:a.na*`, `"anna*"`, `^anna`, `.+anna`,
-		`device-serial:C02`, `device-serial:"C02*"`, `device-serial:D*`, `device-serial:C02XL0GYJGH5?`, `device-serial:*GH`, `device-serial:C02XL0GYJGH5*5`, `-device-serial:c02*`,
+		`device-serial:C02`, `device-serial:"C02*"`, `device-serial:D*`, `device-serial:C02XL0GYJGH5?`, `device-serial:*GH`, `device-serial:C02XL0GYJGH5*5`, `device-serial:C*H5*5`, `device-serial:C*0*0*0*`, `-device-serial:c02*`,
 		`uuid:5c3a1b2d`, `upn:anna*@example.org`, `device:udid:0a*`, `cn:"anna's macbook"`, `cn:example*`, `subject:exampel`, `san:upn:`,
 		`serial:0a3f1d`, `serial:3f1c`, `serial:0a3f1c00`, `sha256:abce*`, `key:abcd*`, `issuer:57*`, `bits:2047`, `bits<2048`, `bits>2048`, `-configuration:default`,
 		`purpose:management-attestation`, `mode:static`, `mode:none`, `challenge:ch_ab`, `transaction:4f2ab`, `transaction:4F2A`, `ip:10.1.2.4`, `ip:11.0.0.0/8`, `ip:::/0`, `agent:intune`,
 		`wire:SHA-256`, `wire:DES`, `wire:AES`, `warning:sha`, `clock:moved`,
-		`expires<now`, `expires<19d`, `expires>20d`, `expires<20d`, `expires>21d`, `expires<2026-03-21T12:00:00Z`, `expires>2026-03-21T12:00:00Z`, `issued>100d`, `issued<99d`, `issued<2025-11-21`, `issued>now`,
+		`expires<now`, `expires<19d`, `expires>20d`, `expires<20d`, `expires>21d`, `expires<2026-03-21T12:00:00Z`, `expires>2026-03-21T12:00:00Z`, `expires<2026-03-21T12:00:00.9Z`, `issued>100d`, `issued<99d`, `issued<2025-11-21`, `issued>now`,
 		`issued<2025-11-21T12:00:01Z`, `-used:never`, `used<9999d`, `used>0s`, `revoked<9999d`, `revoked>0s`, `state:expired`, `state:superseded`, `state:revoked`, `state:void`, `state:held_back`, `state:acknowledged`,
 		`reason:keyCompromise`, `anna -anna`,
 	} {
@@ -127,7 +127,8 @@ func TestSearchByWhatHappened(t *testing.T) {
 		{"from IPv6", func(i *depot.Identity) { i.SourceAddress = "2001:db8::7" }, depot.StandingCurrent, `ip:2001:db8::/32 ip:2001:DB8:0::7`, `ip:0.0.0.0/0`},
 		{"from IPv4 in IPv6", func(i *depot.Identity) { i.SourceAddress = "::ffff:10.0.0.9" }, depot.StandingCurrent, `ip:10.0.0.9 ip:10.0.0.0/24`, `ip:::/0`},
 		{"from nowhere", func(i *depot.Identity) { i.SourceAddress = "" }, depot.StandingCurrent, `-ip:0.0.0.0/0`, `ip:0.0.0.0/0`},
-		{"without names", func(i *depot.Identity) { i.Device = depot.DeviceNames{Key: "subject:x"} }, depot.StandingCurrent, `-upn:* -udid:* -uuid:* -device-serial:*`, `upn:*`},
+		{"without names", func(i *depot.Identity) { i.Device, i.UserAgent = depot.DeviceNames{Key: "subject:x"}, "" }, depot.StandingCurrent, `-agent:* -upn:* -udid:* -uuid:* -device-serial:*`, `upn:*`},
+		{"with a dot at the end", func(i *depot.Identity) { i.Subject = "CN=Lab7." }, depot.StandingCurrent, `cn:lab7 cn:LAB7. cn:lab*`, `cn:lab8`},
 		{"in another configuration", func(i *depot.Identity) { i.ConfigurationID = "rac2" }, depot.StandingCurrent, `-configuration:default`, `configuration:default`},
 	}
 	for _, tt := range tests {
@@ -426,6 +427,7 @@ func TestIndexes(t *testing.T) {
 		{`device-serial:C02* udid:x`, depot.IdentityQuery{NameKind: depot.NameUDID, Name: "x"}},
 		{`device-serial:*X`, depot.IdentityQuery{}},
 		{`device-serial:Cé*`, depot.IdentityQuery{}},
+		{`device-serial:Cé upn:é`, depot.IdentityQuery{}},
 		{`uuid:x`, depot.IdentityQuery{NameKind: depot.NameProfileUUID, Name: "x"}},
 		{`upn:x`, depot.IdentityQuery{NameKind: depot.NameUPN, Name: "x"}},
 		{`key:` + sha, depot.IdentityQuery{PublicKeySHA256: [32]byte([]byte(strings.Repeat("\x12", 32)))}},

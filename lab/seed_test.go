@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/netip"
+	"os"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -28,6 +29,7 @@ const here = "rac00000000000000001"
 // store is a depot that notes what is acknowledged, and who signed.
 type store struct {
 	*bolt.Depot
+	dir          string
 	mu           sync.Mutex
 	acknowledged []depot.Acknowledgement
 	authority    depot.AuthorityGeneration
@@ -54,7 +56,8 @@ func (s *store) Acknowledge(ctx context.Context, a depot.Acknowledgement) (depot
 // open makes a store with one configuration.
 func open(t testing.TB) *store {
 	t.Helper()
-	d, err := bolt.Open(filepath.Join(t.TempDir(), "store"), bolt.Options{Log: slog.New(slog.DiscardHandler)})
+	dir := filepath.Join(t.TempDir(), "store")
+	d, err := bolt.Open(dir, bolt.Options{Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -65,7 +68,7 @@ func open(t testing.TB) *store {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &store{Depot: d}
+	return &store{Depot: d, dir: dir}
 }
 
 func seed(t testing.TB, d depot.Depot, n int) {
@@ -321,9 +324,34 @@ func TestSeedStops(t *testing.T) {
 	}
 }
 
-// BenchmarkSeed reports what a record costs.
+// full is a store that takes no certificate.
+type full struct{ *store }
+
+func (full) Commit(context.Context, depot.Issuance) (depot.Identity, error) {
+	return depot.Identity{}, depot.ErrUnavailable
+}
+
+// What the store does not take ends the seeding with its error.
+func TestSeedFails(t *testing.T) {
+	err := lab.Seed(t.Context(), full{open(t)}, lab.Options{N: 10, ConfigurationID: here, Now: now})
+	if !errors.Is(err, depot.ErrUnavailable) {
+		t.Errorf("Seed = %v", err)
+	}
+}
+
+// BenchmarkSeed reports what a record costs, in time and on disk.
 func BenchmarkSeed(b *testing.B) {
 	d := open(b)
 	b.ResetTimer()
 	seed(b, d, b.N)
+	b.StopTimer()
+	size := int64(0)
+	for _, name := range []string{"store.db", "ledger"} {
+		info, err := os.Stat(filepath.Join(d.dir, name))
+		if err != nil {
+			b.Fatal(err)
+		}
+		size += info.Size()
+	}
+	b.ReportMetric(float64(size)/float64(b.N), "bytes/record")
 }
