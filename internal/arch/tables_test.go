@@ -69,6 +69,7 @@ var arrows = map[string][]string{
 	"test/internal/powercut": {},
 	"test/reliability":       {"test/internal/program"},
 	"test/internal/shown":    {},
+	"test/scale":             {},
 	"test/secrets":           {"test/internal/program"},
 }
 
@@ -119,8 +120,8 @@ var homes = map[string][]string{
 // secluded are packages of the standard library that few may import, so that
 // scep knows no HTTP and nobody decides anything by the shell.
 var secluded = map[string][]string{
-	"net/http": {"challenge/intune", "challenge/intune/fake", "cmd/understudy", "cmd/understudy/internal/api", "cmd/understudy/internal/operator", "conformance", "load", "scep/client", "server", "test/compare", "test/internal/program"},
-	"os/exec":  {"cmd/understudy/internal/operator", "test/compare", "test/internal/powercut", "test/internal/program"},
+	"net/http": {"challenge/intune", "challenge/intune/fake", "cmd/understudy", "cmd/understudy/internal/api", "cmd/understudy/internal/operator", "conformance", "load", "scep/client", "server", "test/compare", "test/internal/program", "test/scale"},
+	"os/exec":  {"cmd/understudy/internal/operator", "test/compare", "test/internal/powercut", "test/internal/program", "test/scale"},
 	"unsafe":   {},
 }
 
