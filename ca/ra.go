@@ -149,7 +149,7 @@ func (a *Authority) rotateIfDue(now time.Time) (bool, error) {
 func (f *inForce) earlierRA(now time.Time) (ra Recipient, rest []retired, ok bool) {
 	for i, r := range f.retired {
 		c := r.Certificate
-		if !due(c, f.current.issuer, now) && now.Before(c.NotAfter) && c.CheckSignatureFrom(f.current.issuer) == nil {
+		if !due(c, f.current.issuer, now) && c.CheckSignatureFrom(f.current.issuer) == nil {
 			return r.Recipient, slices.Delete(slices.Clone(f.retired), i, i+1), true
 		}
 	}

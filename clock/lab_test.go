@@ -82,6 +82,9 @@ func TestSetting(t *testing.T) {
 	if running.Unfreeze(noon) != running || (clock.Setting{}).Moved() {
 		t.Error("what runs cannot be let go, and the machine's own time is not moved")
 	}
+	if east := noon.In(time.FixedZone("east", 7200)); running.At(east).Location() != time.UTC {
+		t.Errorf("in %v", running.At(east).Location())
+	}
 	lab := clock.NewLab(clock.NewManual(noon))
 	lab.Use(frozen)
 	if lab.Setting() != frozen || !lab.Now().Equal(frozen.FrozenAt) || !lab.Machine().Equal(noon) {
@@ -209,7 +212,7 @@ func TestEvery(t *testing.T) {
 		}{
 			{"at once", func() {}, 1},
 			{"just before the interval", func() { time.Sleep(time.Minute - 1) }, 1},
-			{"the interval", func() { time.Sleep(1) }, 2},
+			{"the interval", func() { time.Sleep(time.Nanosecond) }, 2},
 			{"moved", func() { c.Advance(time.Hour) }, 3},
 			{"moved back", func() { c.Advance(-2 * time.Hour) }, 4},
 			{"moved while it was done", func() { moveMeanwhile.Store(true); time.Sleep(time.Minute) }, 6},
@@ -247,5 +250,25 @@ func TestRead(t *testing.T) {
 	}
 	if m := clock.Read(lab); m.Offset != 1000*time.Hour {
 		t.Errorf("%v ahead", m.Offset)
+	}
+}
+
+// late is a clock that is moved between its offset and its time.
+type late struct {
+	*clock.Lab
+	moves int
+}
+
+func (l *late) Now() time.Time {
+	if l.moves++; l.moves == 1 {
+		_ = l.Advance(time.Hour)
+	}
+	return l.Lab.Now()
+}
+
+func TestReadBetweenMoves(t *testing.T) {
+	l := &late{Lab: clock.NewLab(clock.NewManual(noon))}
+	if m := clock.Read(l); m.Offset != time.Hour || !m.Time.Equal(noon.Add(time.Hour)) {
+		t.Errorf("%v, said to be %v ahead of %v", m.Time, m.Offset, noon)
 	}
 }

@@ -8,12 +8,13 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"time"
 
 	"understudy.example/understudy/backup"
-	"understudy.example/understudy/clock"
 	"understudy.example/understudy/cmd/understudy/internal/output"
 	"understudy.example/understudy/cmd/understudy/internal/upkeep"
 	"understudy.example/understudy/depot/bolt"
+	"understudy.example/understudy/lab"
 )
 
 type backupCmd struct {
@@ -115,9 +116,13 @@ func (c *backupCmd) source(ctx context.Context, a *app) (io.ReadCloser, error) {
 	if err != nil {
 		return nil, err
 	}
+	moved, err := store.LabClock(ctx)
+	if err != nil {
+		return nil, errors.Join(err, store.Close())
+	}
 	r, w := io.Pipe()
 	go func() {
-		err := upkeep.Backup(ctx, w, dir, store, upkeep.Content{Keys: !c.NoKeys, Version: version(), Now: clock.System{}.Now()})
+		err := upkeep.Backup(ctx, w, dir, store, upkeep.Content{Keys: !c.NoKeys, Version: version(), Now: lab.Stored(moved).At(time.Now())})
 		w.CloseWithError(errors.Join(err, store.Close()))
 	}()
 	return r, nil
