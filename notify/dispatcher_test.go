@@ -181,7 +181,7 @@ func TestGone(t *testing.T) {
 	w.result(notify.ResultGone)
 	w.eventually("disabled", func() bool { return !w.show(id).DisabledAt.IsZero() })
 	s := w.show(id)
-	if !strings.Contains(s.DisabledWhy, "410") || !s.DisabledAt.Equal(w.clock.Now()) || s.Revision != 2 {
+	if !strings.Contains(s.DisabledWhy, "410") || !s.DisabledAt.Equal(w.clock.Now()) || s.Revision != 2 || s.ChangedBy != "policy: deliveries" {
 		t.Errorf("disabled: %+v", s.Webhook)
 	}
 	ids = append(ids, w.issued(3)...)
@@ -370,8 +370,8 @@ func TestChangesArePickedUp(t *testing.T) {
 			return false
 		}
 	})
-	_, secret, err := w.service.Rotate(t.Context(), id)
-	if err != nil || secret == old {
+	rotated, secret, err := w.service.By("berta").Rotate(t.Context(), id)
+	if err != nil || secret == old || rotated.ChangedBy != "berta" || rotated.CreatedBy != "anna" {
 		t.Fatalf("rotated: %v", err)
 	}
 	w.eventually("the new secret", func() bool {

@@ -54,15 +54,6 @@ func Reasons() []Reason {
 	}
 }
 
-// OfChallenge says whether it was the challenge that was no good, or missing.
-func (r Reason) OfChallenge() bool {
-	switch r {
-	case ChallengeMissing, ChallengeWrong, ChallengeUsed, ChallengeExpired, ChallengeForeign, ChallengeRefused:
-		return true
-	}
-	return false
-}
-
 // Error is a refusal.
 type Error struct {
 	Reason Reason

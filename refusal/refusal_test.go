@@ -10,7 +10,6 @@ import (
 	"regexp"
 	"slices"
 	"strconv"
-	"strings"
 	"testing"
 
 	"understudy.example/understudy/refusal"
@@ -106,15 +105,6 @@ func TestOf(t *testing.T) {
 	for name, err := range map[string]error{"nil": nil, "internal": io.ErrUnexpectedEOF, "only the text": errors.New(r.Error())} {
 		if e, ok := refusal.Of(err); ok || e != nil {
 			t.Errorf("%s: Of = %+v, %v; want an internal error", name, e, ok)
-		}
-	}
-}
-
-// Those that name the challenge concern the challenge.
-func TestOfChallenge(t *testing.T) {
-	for _, r := range refusal.Reasons() {
-		if got, want := r.OfChallenge(), strings.HasPrefix(string(r), "challenge_"); got != want {
-			t.Errorf("%s: %t, want %t", r, got, want)
 		}
 	}
 }

@@ -112,15 +112,10 @@ func (s *Server) pkiOperation(w http.ResponseWriter, r *http.Request, live *conf
 	took := time.Since(begin)
 	s.transactions.write(live, from, answer, took)
 	s.metrics.transaction(live.Record.ID, answer.Outcome, answer.Reason, took)
-	s.noteRejection(live, answer.Reason, from.Address)
-	return reply
-}
-
-// noteRejection tells of a challenge that was refused.
-func (s *Server) noteRejection(live *configuration.Live, reason refusal.Reason, address string) {
-	if s.rejections != nil && reason.OfChallenge() {
-		s.rejections.Note(live.Record.ID, live.Record.Name, string(reason), address)
+	if s.rejected != nil && aboutChallenge(answer.Reason) {
+		s.rejected(live.Record.ID, live.Record.Name, string(answer.Reason), from.Address)
 	}
+	return reply
 }
 
 // process takes a message through the limits and the flow.

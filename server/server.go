@@ -69,12 +69,16 @@ type Config struct {
 	Redistribution *redistribution.Service
 	// Webhooks are told of events, see Server.RenderEvent. Optional.
 	Webhooks *notify.Service
+	// Deliveries are counted by whoever takes events to webhooks, and shown
+	// with the other metrics. Optional.
+	Deliveries *Deliveries
+	// Rejected is told of every SCEP message that is refused because of its
+	// challenge. It must not wait. Optional.
+	Rejected func(configurationID, configurationName, reason, source string)
 	// TempDir is where parts of an export wait; empty is the system's place.
 	TempDir string
 	// Upkeep is what the server can do for its data. Optional.
 	Upkeep Upkeep
-	// Rejections are told of challenges that were refused. Optional.
-	Rejections *notify.Rejections
 	// LabClock moves Clock. Nil unless this is a lab: the paths of a lab's
 	// clock then do not exist.
 	LabClock *lab.Clock
@@ -109,7 +113,6 @@ type Server struct {
 	deviceFiles  *devicelist.Files
 	windows      *redistribution.Service
 	webhooks     *notify.Service
-	rejections   *notify.Rejections
 	upkeep       Upkeep
 	backingUp    atomic.Bool
 	tempDir      string
@@ -117,6 +120,7 @@ type Server struct {
 	polls        chan struct{} // a place for each request that waits
 	ending       chan struct{} // closed when the server stops
 	labClock     *lab.Clock    // nil unless this is a lab
+	rejected     func(configurationID, configurationName, reason, source string)
 
 	public, admin http.Handler
 }
@@ -156,7 +160,6 @@ func New(c Config) (*Server, error) {
 		deviceFiles:    c.DeviceFiles,
 		windows:        c.Redistribution,
 		webhooks:       c.Webhooks,
-		rejections:     c.Rejections,
 		upkeep:         c.Upkeep,
 		labClock:       c.LabClock,
 		proxies:        proxies(c.TrustedProxies),
@@ -169,11 +172,10 @@ func New(c Config) (*Server, error) {
 		exports:        make(chan struct{}, maxExports),
 		polls:          make(chan struct{}, maxPolls),
 		ending:         make(chan struct{}),
+		rejected:       c.Rejected,
 	}
 	s.metrics = newMetrics(c.Version, s.gate)
-	if c.Exchanges != nil {
-		s.metrics.registry.MustRegister(c.Exchanges.counter)
-	}
+	s.addMetrics(c)
 	s.public = http.HandlerFunc(s.servePublic)
 	s.admin = s.adminHandler()
 	return s, nil

@@ -61,7 +61,6 @@ func (s *Server) judgeForStep(ctx context.Context, live *configuration.Live, bod
 		s.log.Info("challenge judged", "configuration", live.Record.Name, "allow", true, "challenge", grant.Spends().ID, "transaction_id", printable(in.TransactionID, maxLogText))
 		return stepSays(stepAnswer{Allow: true})
 	case refused:
-		s.noteRejection(live, no.Reason, "") // step-ca does not say who asked it
 		s.log.Warn("challenge judged", "configuration", live.Record.Name, "allow", false, "reason", no.Reason, "detail", no.Detail, "transaction_id", printable(in.TransactionID, maxLogText))
 		return stepSays(stepAnswer{Error: &stepError{"challenge_refused", "the challenge is not good"}})
 	case errors.Is(err, depot.ErrChallengeSpent):

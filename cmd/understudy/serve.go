@@ -108,7 +108,8 @@ func (in *instance) serve(ctx context.Context, a *app, p *plan, log *slog.Logger
 		Exchanges:          in.exchanges,
 		Redistribution:     w.windows,
 		Webhooks:           w.webhooks,
-		Rejections:         w.rejections,
+		Rejected:           w.rejections.Note,
+		Deliveries:         w.deliveries,
 		Upkeep:             in.upkeep(),
 		LabClock:           in.labClock(w, log),
 	})

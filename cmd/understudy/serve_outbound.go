@@ -12,6 +12,7 @@ import (
 	"understudy.example/understudy/depot"
 	"understudy.example/understudy/notify"
 	"understudy.example/understudy/redistribution"
+	"understudy.example/understudy/server"
 )
 
 // outbound is what follows certificates through their windows, and what tells
@@ -22,6 +23,7 @@ type outbound struct {
 	dispatcher *notify.Dispatcher
 	webhooks   *notify.Service
 	rejections *notify.Rejections
+	deliveries *server.Deliveries
 	// render is how an event looks on the wire, which the server knows; it is
 	// set before anything runs.
 	render func(context.Context, depot.Event) ([]byte, error)
@@ -37,6 +39,7 @@ func (in *instance) outbound(p *plan, log *slog.Logger) (*outbound, error) {
 		windows:    redistribution.New(in.depot, in.clock, in.windowPolicy),
 		announcer:  redistribution.NewSweeper(in.depot, in.clock, in.windowPolicy, log),
 		rejections: notify.NewRejections(in.depot, notify.RejectionsOptions{Clock: in.clock, Wall: clock.System{}, Log: log}),
+		deliveries: server.NewDeliveries(),
 	}
 	o.dispatcher = notify.New(in.depot, notify.Options{
 		Client: notify.NewClient(p.targets, notify.ClientOptions{}),
@@ -45,6 +48,8 @@ func (in *instance) outbound(p *plan, log *slog.Logger) (*outbound, error) {
 		Log:    log,
 		Clock:  in.clock,
 		Wall:   clock.System{},
+
+		Observe: o.deliveries.Count,
 	})
 	o.webhooks = notify.NewService(o.dispatcher, notify.ServiceOptions{Configuration: in.isConfiguration})
 	return o, nil
