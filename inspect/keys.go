@@ -73,7 +73,7 @@ func name(of func(*depot.Identity) string) func(*term) error {
 	return func(t *term) error {
 		p, form := t.value.folded(), fold
 		if t.value.isASCII() {
-			p, form = t.value.lower(), strings.ToLower
+			p, form = t.value.lower(), depot.FoldName
 		}
 		t.fits = func(f *facts) bool { return of(f.identity) != "" && p.fits(form(of(f.identity))) }
 		return nil

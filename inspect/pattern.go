@@ -7,6 +7,7 @@ import (
 	"strings"
 	"unicode"
 
+	"understudy.example/understudy/depot"
 	"understudy.example/understudy/device"
 )
 
@@ -34,7 +35,7 @@ func (p pattern) isASCII() bool {
 func (p pattern) lower() pattern {
 	l := make(pattern, len(p))
 	for i, part := range p {
-		l[i] = strings.ToLower(part)
+		l[i] = depot.FoldName(part)
 	}
 	return l
 }

@@ -40,6 +40,7 @@ type cli struct {
 	Load    loadCmd    `cmd:"" help:"Put any SCEP server under load and measure it."`
 	FakeMS  fakeMSCmd  `cmd:"" name:"fake-microsoft" help:"Stand in for Entra, Graph and Intune."`
 	Conform conformCmd `cmd:"" name:"conformance" help:"Put any SCEP server to the test of RFC 8894, case by case."`
+	Seed    seedCmd    `cmd:"" help:"Fill a store with made-up certificates, for trials at scale."`
 	Setting settingCmd `cmd:"" name:"settings" help:"Show every setting and where its value comes from."`
 	Version versionCmd `cmd:"" help:"Show the version."`
 }

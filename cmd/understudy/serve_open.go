@@ -177,8 +177,12 @@ func (in *instance) checkIssuer(ctx context.Context, p *plan, log *slog.Logger) 
 	if err != nil {
 		return fmt.Errorf("read store: %w", err)
 	}
+	madeUp, err := in.madeUp(ctx, log)
+	if err != nil {
+		return err
+	}
 	issued := func(g ca.Generation) bool { return latest.Items[0].IssuerSHA256 == sha256.Sum256(g.Issuer.Raw) }
-	if len(latest.Items) == 0 || slices.ContainsFunc(in.authority.Generations(), issued) {
+	if len(latest.Items) == 0 || madeUp[latest.Items[0].IssuerSHA256] || slices.ContainsFunc(in.authority.Generations(), issued) {
 		return nil
 	}
 	if err := upkeep.Belongs(in.dir, p.store(in.dir)); err != nil {

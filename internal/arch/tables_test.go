@@ -40,9 +40,9 @@ var arrows = map[string][]string{
 	"enroll":         {"ca", "challenge", "clock", "configuration", "depot", "device", "devicelist", "refusal", "scep"},
 	"server":         {"ca", "challenge", "clock", "configuration", "depot", "device", "devicelist", "enroll", "inspect", "lab", "notify", "ocsp", "redistribution", "refusal", "revocation", "scep"},
 	"notify":         {"clock", "depot"},
+	"lab":            {"clock", "depot", "device"},
 	// What people look for and take away.
 	"inspect": {"depot", "device"},
-	"lab":     {"clock", "depot"},
 
 	// What explains the wire to people.
 	"explain": {"device", "scep"},
@@ -87,7 +87,7 @@ var homes = map[string][]string{
 	"go.mozilla.org/pkcs7":       {"scep/client"},
 
 	// DER and text.
-	"golang.org/x/crypto/cryptobyte": {"ca", "challenge/intune/fake", "conformance", "device", "ocsp", "scep", "scep/client", "scep/client/craft", "scep/internal/cms"},
+	"golang.org/x/crypto/cryptobyte": {"ca", "challenge/intune/fake", "conformance", "device", "lab", "ocsp", "scep", "scep/client", "scep/client/craft", "scep/internal/cms"},
 	"golang.org/x/text":              {"device"},
 
 	// Tokens of Microsoft's.
