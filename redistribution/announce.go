@@ -65,14 +65,13 @@ func (h *happenings) stood(at time.Time) bool {
 	return h.item.SupersededBy == "" || at.Before(h.item.SupersededAt)
 }
 
-// over says whether nobody needs to push the item any more.
-func (h *happenings) over() bool {
-	current := h.item.Standing == depot.StandingCurrent || h.item.Standing == depot.StandingAcknowledged
-	return !current || !h.now.Before(h.closes)
+// settled says whether nobody needs to be asked to push the item any more.
+func (h *happenings) settled() bool {
+	return h.item.Standing != depot.StandingCurrent || !h.now.Before(h.closes)
 }
 
 // due: the window opened. What was announced by another policy, or as missed,
-// is not announced by this one when it is over: that would be news of the
+// is not announced by this one when it is settled: that would be news of the
 // policy, not of the device.
 func (h *happenings) due() {
 	if h.now.Before(h.opens) || !h.opens.Before(h.closes) || !h.stood(h.opens) {
@@ -84,7 +83,7 @@ func (h *happenings) due() {
 	told := h.announced(markMissed) || slices.ContainsFunc(h.item.Announced, func(mark string) bool {
 		return strings.HasPrefix(mark, markDue)
 	})
-	if told && h.over() {
+	if told && h.settled() {
 		return
 	}
 	at := h.opens

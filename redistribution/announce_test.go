@@ -73,6 +73,7 @@ func TestMissing(t *testing.T) {
 		{"it opens", current(), opening, "due:days_before:30@1"},
 		{"announced", announced(current(), "due:days_before:30"), december(20), ""},
 		{"of another policy", announced(current(), "due:days_before:60"), december(20), "due:days_before:30@1"},
+		{"of another policy, and acknowledged", announced(acknowledged(current(), december(5)), "due:days_before:60"), december(5), ""},
 		{"of another policy, and expired", announced(current(), "due:days_before:60"), notAfter, "missed@31"},
 		{"of another policy, and superseded", announced(superseded(current(), december(3), "02"), "due:days_before:60"), december(4), "superseded:02@3 fulfilled:02@3"},
 		{"missed, then another policy", announced(current(), "missed"), notAfter, ""},

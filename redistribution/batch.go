@@ -77,9 +77,11 @@ func (b *batch) move(ctx context.Context, key depot.WatermarkKey, to time.Time) 
 	return b.settle(ctx)
 }
 
-// settle stores what was collected and begins anew.
+// settle stores what was collected, in the order in which it happened, and
+// begins anew.
 func (b *batch) settle(ctx context.Context) error {
 	s := b.settlement
+	slices.SortStableFunc(s.Announcements, func(a, b depot.Announcement) int { return a.At.Compare(b.At) })
 	if len(s.Announcements) == 0 && len(s.Rechecked) == 0 && len(s.Watermarks) == 0 {
 		return nil
 	}

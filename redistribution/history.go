@@ -33,8 +33,12 @@ func History(item Item) []Step {
 			h.add(Step{At: a.UndoneAt, Type: depot.EventRedistributionUndone, By: a.UndoneBy, CommandID: a.CommandID})
 		}
 	}
-	for _, mark := range item.Announced {
-		h.announced(mark)
+	for _, kind := range []string{markDue, markStalled, markMissed, markSuperseded, markFulfilled} { // in this order when at once
+		for _, mark := range item.Announced {
+			if rest, ok := strings.CutPrefix(mark, kind); ok {
+				h.announced(kind, rest)
+			}
+		}
 	}
 	for _, a := range Missing(item.WindowItem, item.Policy, item.At) {
 		h.add(Step{At: a.At, Type: a.Type, SupersededBy: a.SupersededBy})
@@ -57,15 +61,14 @@ func (h *history) add(s Step) {
 	}
 }
 
-// announced adds what a mark says.
-func (h *history) announced(mark string) {
-	kind, rest, _ := strings.Cut(mark, ":")
-	switch kind + ":" {
+// announced adds what a mark says, by its kind and what follows that.
+func (h *history) announced(kind, rest string) {
+	switch kind {
 	case markDue:
 		h.due(rest)
 	case markStalled:
 		h.stalled(rest)
-	case markMissed + ":":
+	case markMissed:
 		h.add(Step{At: h.item.Closes, Type: depot.EventRedistributionMissed})
 	case markSuperseded:
 		h.succeeded(depot.EventCertificateSuperseded, rest)

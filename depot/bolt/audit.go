@@ -171,6 +171,9 @@ func compareEntry(tx *bbolt.Tx, e Entry) error {
 		return compareChallenge(tx, e)
 	case depot.EventCertificateDelivered, depot.EventCertificateVoid:
 		return compareDelivery(tx, e)
+	case depot.EventRedistributionAcknowledged, depot.EventRedistributionUndone, depot.EventRedistributionDue, depot.EventRedistributionStalled,
+		depot.EventRedistributionMissed, depot.EventRedistributionFulfilled, depot.EventCertificateSuperseded:
+		return compareWindow(tx, e)
 	case depot.EventDevicesListed, depot.EventDevicesUnlisted:
 		l, err := e.deviceList()
 		if err != nil {

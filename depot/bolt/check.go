@@ -138,7 +138,8 @@ func (d *Depot) Check(ctx context.Context) ([]string, error) {
 func (c *checker) all() error {
 	for _, check := range []func() error{c.identities, c.indexes, c.numbered, c.devices, c.configurations, c.requests, c.deviceLists, c.crlNumbers,
 		c.challenges, c.challengeIndexes, c.spent, c.deliveries,
-		c.tokens, c.webhooks, c.notifications, c.lab} {
+		c.tokens, c.webhooks, c.notifications, c.lab,
+		c.standings, c.counters, c.histories, c.rechecks, c.latestChange} {
 		if err := check(); err != nil {
 			return err
 		}

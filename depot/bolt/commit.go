@@ -123,6 +123,10 @@ func (b *batch) keepIssuance(i depot.Issuance, serial []byte, device depot.Devic
 			return i, err
 		}
 	}
+	b.changedAt(id.IssuedAt)
+	if err := b.stand(depot.Identity{HeldBack: true}, id, serial, n); err != nil {
+		return i, err
+	}
 	if i.Supersedes == "" {
 		return i, nil
 	}

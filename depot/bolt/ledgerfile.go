@@ -157,32 +157,35 @@ type Entry struct {
 }
 
 type payload struct {
-	Number        uint64          `json:"n"`
-	Type          string          `json:"type"`
-	At            time.Time       `json:"at"`
-	Store         string          `json:"store"`
-	Format        uint64          `json:"format"`
-	Identity      json.RawMessage `json:"identity"`
-	Transaction   json.RawMessage `json:"transaction"`
-	Challenge     string          `json:"challenge"`
-	Supersedes    string          `json:"supersedes"`
-	Decision      json.RawMessage `json:"decision"`
-	Request       json.RawMessage `json:"request"`
-	Revocation    json.RawMessage `json:"revocation"`
-	Use           json.RawMessage `json:"use"`
-	CRL           json.RawMessage `json:"crl"`
-	DeviceList    json.RawMessage `json:"device_list"`
-	Given         json.RawMessage `json:"given"`
-	Withdrawal    json.RawMessage `json:"withdrawal"`
-	Delivery      json.RawMessage `json:"delivery"`
-	Token         json.RawMessage `json:"token"`
-	Webhook       json.RawMessage `json:"webhook"`
-	Progress      json.RawMessage `json:"progress"`
-	Clock         json.RawMessage `json:"clock"`
-	Rejections    json.RawMessage `json:"rejections"`
-	Seeding       json.RawMessage `json:"seeding"`
-	Configuration json.RawMessage `json:"configuration"`
-	Authority     json.RawMessage `json:"authority"`
+	Number          uint64          `json:"n"`
+	Type            string          `json:"type"`
+	At              time.Time       `json:"at"`
+	Store           string          `json:"store"`
+	Format          uint64          `json:"format"`
+	Identity        json.RawMessage `json:"identity"`
+	Transaction     json.RawMessage `json:"transaction"`
+	Challenge       string          `json:"challenge"`
+	Supersedes      string          `json:"supersedes"`
+	Decision        json.RawMessage `json:"decision"`
+	Request         json.RawMessage `json:"request"`
+	Revocation      json.RawMessage `json:"revocation"`
+	Use             json.RawMessage `json:"use"`
+	CRL             json.RawMessage `json:"crl"`
+	DeviceList      json.RawMessage `json:"device_list"`
+	Given           json.RawMessage `json:"given"`
+	Withdrawal      json.RawMessage `json:"withdrawal"`
+	Delivery        json.RawMessage `json:"delivery"`
+	Token           json.RawMessage `json:"token"`
+	Webhook         json.RawMessage `json:"webhook"`
+	Progress        json.RawMessage `json:"progress"`
+	Clock           json.RawMessage `json:"clock"`
+	Rejections      json.RawMessage `json:"rejections"`
+	Seeding         json.RawMessage `json:"seeding"`
+	Configuration   json.RawMessage `json:"configuration"`
+	Authority       json.RawMessage `json:"authority"`
+	Acknowledgement json.RawMessage `json:"acknowledgement"`
+	Undoing         json.RawMessage `json:"undoing"`
+	Announcement    json.RawMessage `json:"announcement"`
 }
 
 // Issuance returns what a record of type certificate.issued says. Its After is

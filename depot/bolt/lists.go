@@ -22,6 +22,9 @@ const (
 
 	cursorChallenges    byte = 'c'
 	cursorNotifications byte = 'o'
+
+	cursorWindow byte = 'w'
+	cursorPast   byte = 'p'
 )
 
 // cursor makes a position into text that the depot knows again: kind,

@@ -54,7 +54,7 @@ func (r *replayer) flush() error {
 	}
 	tx := r.tx
 	r.tx = nil
-	err := r.batch.put(bucketMeta, []byte(metaHead), r.batch.head.bytes())
+	err := errors.Join(r.batch.settleCounts(), r.batch.put(bucketMeta, []byte(metaHead), r.batch.head.bytes()))
 	if err == nil {
 		err = tx.Commit()
 	}
@@ -107,6 +107,9 @@ func (b *batch) replay(e Entry) error {
 		return b.replayLab(e)
 	case EntryProgress:
 		return b.replayProgress(e)
+	case depot.EventRedistributionAcknowledged, depot.EventRedistributionUndone, depot.EventRedistributionDue, depot.EventRedistributionStalled,
+		depot.EventRedistributionMissed, depot.EventRedistributionFulfilled, depot.EventCertificateSuperseded:
+		return b.replayWindow(e)
 	case EntryCRLNumber:
 		return b.replayCRLNumber(e)
 	case EntryAuthority:

@@ -39,7 +39,7 @@ func (b *batch) change(before stored[depot.Identity], after depot.Identity) erro
 			return err
 		}
 	}
-	return nil
+	return b.stand(before.record, after, serial, before.sequence)
 }
 
 // stateEntries are the index entries that an identity has for what it is now.
@@ -89,6 +89,9 @@ func (d *Depot) Revoke(ctx context.Context, r depot.Revocation) (depot.Identity,
 func (b *batch) keepChange(before stored[depot.Identity], after depot.Identity, e depot.Event) error {
 	if err := b.change(before, after); err != nil {
 		return err
+	}
+	if e.Type != depot.EventCertificateUsed { // which windows do not show
+		b.changedAt(e.At)
 	}
 	return b.event(e)
 }

@@ -447,8 +447,22 @@ func downgraded(t *testing.T, dir string) {
 				return err
 			}
 		}
+		if err := withoutFormat3(tx); err != nil {
+			return err
+		}
 		return tx.Bucket([]byte("meta")).Put([]byte("format"), []byte{0, 0, 0, 0, 0, 0, 0, 1})
 	})
+}
+
+// withoutFormat3 removes what format 2 has no room for.
+func withoutFormat3(tx *bbolt.Tx) error {
+	for _, name := range []string{"by_standing", "standing_counters", "by_stall", "redistribution", "watermarks", "rechecks", "rechecks_by_serial",
+		"by_name", "tokens", "tokens_by_sha256", "webhooks", "webhook_progress", "notifications", "seedings"} {
+		if err := tx.DeleteBucket([]byte(name)); err != nil {
+			return err
+		}
+	}
+	return tx.Bucket([]byte("meta")).Delete([]byte("latest"))
 }
 
 // The upgrade to format 2 goes through more certificates than one transaction

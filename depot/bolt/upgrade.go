@@ -69,7 +69,7 @@ func toFormat3(tx *bbolt.Tx, after []byte) ([]byte, error) {
 	serial, _ := c.Seek(after)
 	for range upgradePortion {
 		if serial == nil {
-			return nil, nil
+			break
 		}
 		s, err := load(tx, bucketIdentities, serial, identityFields)
 		if err == nil {
@@ -80,7 +80,7 @@ func toFormat3(tx *bbolt.Tx, after []byte) ([]byte, error) {
 		}
 		serial, _ = c.Next()
 	}
-	return bytes.Clone(serial), nil
+	return bytes.Clone(serial), b.settleCounts()
 }
 
 // formatSuffix is that of the copies that are kept of a store before it is

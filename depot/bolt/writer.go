@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"runtime"
 	"runtime/debug"
+	"time"
 
 	"go.etcd.io/bbolt"
 	berrors "go.etcd.io/bbolt/errors"
@@ -144,7 +145,9 @@ type batch struct {
 	lines   []byte // what it has recorded so far
 	last    uint64 // number of the last event that it stored, 0: none
 	dirty   bool
-	touched bool // since the step in hand began
+	touched bool             // since the step in hand began
+	counts  map[string]int64 // what changes in standing_counters
+	latest  time.Time        // see depot.Windows.LatestChange
 }
 
 // commit runs the steps in one transaction. Its second result is of the whole
@@ -348,9 +351,12 @@ func (b *batch) record(payload []byte) error {
 	return nil
 }
 
-// close writes where the ledger will end, and forgets the records that are
+// close writes the counters and where the ledger will end, and forgets the records that are
 // known to be in it.
 func (b *batch) close(synced uint64) error {
+	if err := b.settleCounts(); err != nil {
+		return err
+	}
 	c := b.tx.Bucket([]byte(bucketPending)).Cursor()
 	for k, _ := c.First(); k != nil && numberOf(k) <= synced; k, _ = c.First() {
 		if err := c.Delete(); err != nil {

@@ -34,6 +34,7 @@ type Memory struct {
 	clock          depot.LabClock
 	seedings       []depot.Seeding
 	woken          chan struct{} // closed at the next event, and at Close
+	windows        windows
 }
 
 var _ depot.Depot = (*Memory)(nil)
@@ -48,6 +49,7 @@ func NewMemory() *Memory {
 		lists:          map[string]depot.DeviceList{},
 		hooks:          map[string]*hook{},
 		woken:          make(chan struct{}),
+		windows:        windows{histories: map[string]depot.WindowItem{}, watermarks: map[depot.WatermarkKey]time.Time{}},
 	}
 }
 
@@ -83,6 +85,8 @@ func (m *Memory) Commit(ctx context.Context, i depot.Issuance) (depot.Identity, 
 
 // issue stores an issuance that nothing speaks against.
 func (m *Memory) issue(i depot.Issuance) depot.Identity {
+	defer m.watch(i.Identity.ConfigurationID, i.Identity.Device.Key)()
+	m.changed(i.Identity.IssuedAt)
 	m.sequence++
 	key := [2]string{i.Identity.ConfigurationID, i.Identity.Device.Key}
 	device, known := m.devices[key]

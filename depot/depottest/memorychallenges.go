@@ -185,6 +185,7 @@ func (m *Memory) endDelivery(ctx context.Context, certificateSerial string, void
 		*id = after
 		m.sequence++
 		m.happened(event)
+		m.changed(at)
 		return nil
 	})
 }

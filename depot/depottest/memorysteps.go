@@ -149,6 +149,7 @@ func (m *Memory) change(ctx context.Context, certificateSerial string, do func(*
 	if id == nil {
 		return depot.Identity{}, fmt.Errorf("certificate %q: %w", certificateSerial, depot.ErrNotFound)
 	}
+	defer m.watch(id.ConfigurationID, id.Device.Key)()
 	if err := do(id); err != nil {
 		return depot.Identity{}, fmt.Errorf("certificate %q: %w", certificateSerial, err)
 	}
@@ -169,6 +170,7 @@ func (m *Memory) Revoke(ctx context.Context, r depot.Revocation) (depot.Identity
 		*id = after
 		m.sequence++
 		m.happened(r.Event(after))
+		m.changed(r.At)
 		return nil
 	})
 }

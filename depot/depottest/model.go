@@ -19,32 +19,40 @@ func (s *suite) agreesWithModel() {
 	rapid.Check(s, func(t *rapid.T) {
 		run++
 		m := &machine{suite: s, t: t, model: NewMemory(), run: run, after: map[string][2]uint64{}, began: s.lastEvent()}
+		m.drain()
 		t.Repeat(map[string]func(*rapid.T){
-			"commit":        m.commit,
-			"commit again":  m.commit, // twice as often as the others
-			"list":          m.list,
-			"devices":       m.devices,
-			"configuration": m.configure,
-			"request":       m.ask,
-			"request again": m.ask,
-			"decide":        m.decideOne,
-			"decide again":  m.decideOne,
-			"requests":      m.listRequests,
-			"revoke":        m.revokeOne,
-			"use":           m.useOne,
-			"revoked":       m.listRevoked,
-			"unused":        m.listUnused,
-			"CRL number":    m.number,
-			"device list":   m.listDevices,
-			"challenge":     m.give,
-			"withdraw":      m.withdraw,
-			"challenges":    m.listChallenges,
-			"forget":        m.forget,
-			"delivery":      m.endDelivery,
-			"token":         m.token,
-			"webhook":       m.webhook,
-			"progress":      m.progress,
-			"":              func(*rapid.T) {},
+			"commit":            m.commit,
+			"commit again":      m.commit, // twice as often as the others
+			"list":              m.list,
+			"devices":           m.devices,
+			"configuration":     m.configure,
+			"request":           m.ask,
+			"request again":     m.ask,
+			"decide":            m.decideOne,
+			"decide again":      m.decideOne,
+			"requests":          m.listRequests,
+			"revoke":            m.revokeOne,
+			"use":               m.useOne,
+			"revoked":           m.listRevoked,
+			"unused":            m.listUnused,
+			"CRL number":        m.number,
+			"device list":       m.listDevices,
+			"challenge":         m.give,
+			"withdraw":          m.withdraw,
+			"challenges":        m.listChallenges,
+			"forget":            m.forget,
+			"delivery":          m.endDelivery,
+			"acknowledge":       m.acknowledge,
+			"acknowledge again": m.acknowledge,
+			"unacknowledge":     m.unacknowledge,
+			"settle":            m.settle,
+			"windows":           m.listWindows,
+			"windows again":     m.listWindows,
+			"past windows":      m.listPast,
+			"token":             m.token,
+			"webhook":           m.webhook,
+			"progress":          m.progress,
+			"":                  func(*rapid.T) {},
 		})
 	})
 }
@@ -67,7 +75,7 @@ func small(t *rapid.T, what string, n int) int { return rapid.IntRange(0, n-1).D
 // sameError asserts that both refused, and with the same error.
 func (m *machine) sameError(t *rapid.T, what string, got, want error) bool {
 	for _, e := range []error{depot.ErrExists, depot.ErrNotFound, depot.ErrTransactionConflict, depot.ErrChallengeSpent,
-		depot.ErrInvalid, depot.ErrDecided, depot.ErrRevoked, depot.ErrTooMany} {
+		depot.ErrInvalid, depot.ErrDecided, depot.ErrRevoked, depot.ErrTooMany, depot.ErrSuperseded} {
 		if errors.Is(got, e) != errors.Is(want, e) {
 			t.Fatalf("%s: error %v, the model has %v", what, got, want)
 		}
@@ -92,6 +100,7 @@ func (m *machine) commit(t *rapid.T) {
 		fmt.Sprint("device ", small(t, "device", 3)))
 	m.nameOne(t, &i)
 	i.Identity.NotAfter = Epoch.Add(time.Duration(small(t, "notAfter", 4)) * time.Hour)
+	i.Identity.NotBefore = i.Identity.NotAfter.Add(-time.Duration(1+small(t, "lifetime", 2)) * lifetime)
 	i.Identity.PublicKeySHA256 = hashOf("run", m.run*10+small(t, "key", 3))
 	i.Identity.IssuerSHA256 = m.issuer(small(t, "issuer", 2))
 	if small(t, "has deadline", 2) == 1 {

@@ -41,6 +41,7 @@ var arrows = map[string][]string{
 	"server":         {"ca", "challenge", "clock", "configuration", "depot", "device", "devicelist", "enroll", "inspect", "lab", "notify", "ocsp", "redistribution", "refusal", "revocation", "scep"},
 	"notify":         {"clock", "depot"},
 	"lab":            {"clock", "depot", "device"},
+
 	// What people look for and take away.
 	"inspect": {"depot", "device"},
 

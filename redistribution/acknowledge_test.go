@@ -1,0 +1,230 @@
+package redistribution_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"understudy.example/understudy/depot"
+	"understudy.example/understudy/redistribution"
+)
+
+// TestAcknowledgeRefusals: only what is due, or was acknowledged, can be.
+func TestAcknowledgeRefusals(t *testing.T) {
+	w, want := everyState(t)
+	for state, refusal := range map[redistribution.State]error{
+		redistribution.Valid:      redistribution.ErrNotDue,
+		redistribution.Expired:    redistribution.ErrExpired,
+		redistribution.Superseded: depot.ErrSuperseded,
+		redistribution.Revoked:    depot.ErrRevoked,
+	} {
+		item, made, err := w.service.Acknowledge(t.Context(), want[state][0], redistribution.Acknowledging{By: "jamf"})
+		if !errors.Is(err, refusal) || made || item.State != state {
+			t.Errorf("%s: %s, %t, %v; want %v", state, item.State, made, err, refusal)
+		}
+	}
+	if _, _, err := w.service.Acknowledge(t.Context(), "9999", redistribution.Acknowledging{}); !errors.Is(err, depot.ErrNotFound) {
+		t.Errorf("one that is not there: %v", err)
+	}
+	if _, _, err := w.service.Undo(t.Context(), "9999", "jamf"); !errors.Is(err, depot.ErrNotFound) {
+		t.Errorf("undo one that is not there: %v", err)
+	}
+	if _, _, err := w.service.Undo(t.Context(), want[redistribution.Superseded][0], "jamf"); !errors.Is(err, depot.ErrSuperseded) {
+		t.Errorf("undo one that is superseded: %v", err)
+	}
+}
+
+// TestAcknowledgeAgain: the same is said once, another command anew.
+func TestAcknowledgeAgain(t *testing.T) {
+	w := newWorld(t)
+	w.issue("A", year)
+	w.clock.Advance(340*day + 300*time.Millisecond)
+	say := func(by redistribution.Acknowledging, want bool) redistribution.Item {
+		t.Helper()
+		item, made, err := w.service.Acknowledge(t.Context(), "1001", by)
+		if err != nil || made != want || item.State != redistribution.Acknowledged {
+			t.Errorf("%+v: %s, made %t, %v; want %t", by, item.State, made, err, want)
+		}
+		return item
+	}
+	asked := begin.Add(339 * day)
+	item := say(redistribution.Acknowledging{By: "jamf", CommandID: "c1", RequestedBy: "joe", RequestedAt: asked, IdempotencyKey: "k1"}, true)
+	ack, _ := item.InForce()
+	want := depot.Acknowledgement{
+		CertificateSerial: "1001", At: begin.Add(340 * day), StallsAt: begin.Add(341 * day),
+		By: "jamf", CommandID: "c1", RequestedBy: "joe", RequestedAt: asked, IdempotencyKey: "k1",
+	}
+	if ack != want {
+		t.Errorf("stored %+v, want %+v", ack, want)
+	}
+	say(redistribution.Acknowledging{By: "jamf"}, false)
+	say(redistribution.Acknowledging{By: "jamf", CommandID: "c1"}, false)
+	say(redistribution.Acknowledging{By: "jamf", CommandID: "c2", IdempotencyKey: "k1"}, false)
+	if item := say(redistribution.Acknowledging{By: "jamf", CommandID: "c2", IdempotencyKey: "k2"}, true); item.Attempts != 2 {
+		t.Errorf("%d attempts", item.Attempts)
+	}
+	// What was answered once is answered so when it has expired.
+	w.clock.Advance(year)
+	if _, made, err := w.service.Acknowledge(t.Context(), "1001", redistribution.Acknowledging{CommandID: "c1", IdempotencyKey: "k1"}); err != nil || made {
+		t.Errorf("repeated after the end: %t, %v", made, err)
+	}
+	if _, _, err := w.service.Acknowledge(t.Context(), "1001", redistribution.Acknowledging{IdempotencyKey: "k3"}); !errors.Is(err, redistribution.ErrExpired) {
+		t.Errorf("new after the end: %v", err)
+	}
+}
+
+// TestStallsOnlyBeforeTheEnd: an acknowledgement that would stall at or after
+// the end does not.
+func TestStallsOnlyBeforeTheEnd(t *testing.T) {
+	for left, want := range map[time.Duration]bool{day + time.Second: true, day: false, time.Second: false} {
+		w := newWorld(t)
+		w.issue("A", year)
+		w.clock.Advance(year - left)
+		ack, _ := w.acknowledge("1001").InForce()
+		if got := !ack.StallsAt.IsZero(); got != want {
+			t.Errorf("%v before the end: stalls %t, want %t", left, got, want)
+		}
+	}
+}
+
+// TestConcurrentAcknowledgers: of sixteen, one is the first.
+func TestConcurrentAcknowledgers(t *testing.T) {
+	w := newWorld(t)
+	w.issue("A", year)
+	w.clock.Advance(340 * day)
+	var made atomic.Int32
+	var wg sync.WaitGroup
+	for i := range 16 {
+		wg.Go(func() {
+			item, first, err := w.service.Acknowledge(t.Context(), "1001", redistribution.Acknowledging{By: fmt.Sprint(i)})
+			if err != nil || item.State != redistribution.Acknowledged || item.Attempts != 1 {
+				t.Errorf("%s after %d attempts, %v", item.State, item.Attempts, err)
+			}
+			if first {
+				made.Add(1)
+			}
+		})
+	}
+	wg.Wait()
+	if made.Load() != 1 {
+		t.Errorf("%d were the first", made.Load())
+	}
+	w.clock.Advance(day)
+	w.announced("due 1001, stalled 1001")
+}
+
+// TestAcknowledgeMany answers for each.
+func TestAcknowledgeMany(t *testing.T) {
+	w, want := everyState(t)
+	serials := []string{"9999", want[redistribution.Due][0], want[redistribution.Valid][0], want[redistribution.Due][0], want[redistribution.Stalled][0]}
+	results := w.service.AcknowledgeMany(t.Context(), serials, redistribution.Acknowledging{By: "jamf", CommandID: "c"})
+	for i, refusal := range []error{depot.ErrNotFound, nil, redistribution.ErrNotDue, nil, nil} {
+		r := results[i]
+		if r.CertificateSerial != serials[i] || !errors.Is(r.Err, refusal) || refusal == nil && r.Item.State != redistribution.Acknowledged {
+			t.Errorf("%s: %s %s, %v; want %v", serials[i], r.CertificateSerial, r.Item.State, r.Err, refusal)
+		}
+	}
+	if item, err := w.service.Show(t.Context(), want[redistribution.Due][0], time.Time{}); err != nil || item.Attempts != 1 {
+		t.Errorf("named twice, acknowledged %d times, %v", item.Attempts, err)
+	}
+}
+
+// TestWait ends when the device enrols, when it cannot any more, and in time.
+func TestWait(t *testing.T) {
+	for name, c := range map[string]struct {
+		meanwhile func(*world)
+		longest   time.Duration
+		want      redistribution.State
+	}{
+		"enrolled":         {func(w *world) { w.issue("A", year) }, time.Minute, redistribution.Superseded},
+		"something else":   {func(w *world) { w.issue("B", year); w.issue("A", year) }, time.Minute, redistribution.Superseded},
+		"revoked":          {func(w *world) { w.revoke("1001", depot.ReasonKeyCompromise) }, time.Minute, redistribution.Revoked},
+		"the clock moves":  {func(w *world) { w.clock.Advance(year) }, time.Minute, redistribution.Expired},
+		"nothing happens":  {func(*world) {}, 20 * time.Millisecond, redistribution.Acknowledged},
+		"no time to wait":  {func(*world) {}, 0, redistribution.Acknowledged},
+		"moves, and waits": {func(w *world) { w.clock.Advance(time.Hour); w.issue("A", year) }, time.Minute, redistribution.Superseded},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			w.issue("A", year)
+			w.clock.Advance(340 * day)
+			w.acknowledge("1001")
+			done := make(chan struct{})
+			go func() { defer close(done); c.meanwhile(w) }()
+			item, err := w.service.Wait(t.Context(), "1001", c.longest)
+			<-done
+			if err != nil || item.State != c.want {
+				t.Errorf("%s, %v; want %s", item.State, err, c.want)
+			}
+		})
+	}
+	w := newWorld(t)
+	if _, err := w.service.Wait(t.Context(), "1001", time.Minute); !errors.Is(err, depot.ErrNotFound) {
+		t.Errorf("wait for nothing: %v", err)
+	}
+	w.issue("A", year)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := w.service.Wait(ctx, "1001", time.Minute); !errors.Is(err, context.Canceled) {
+		t.Errorf("wait for nobody: %v", err)
+	}
+}
+
+// TestHistory is what happened, announced or not.
+func TestHistory(t *testing.T) {
+	w := newWorld(t)
+	w.issue("A", year)
+	w.clock.Advance(336 * day)
+	w.sweep()
+	w.acknowledge("1001")
+	w.clock.Advance(time.Hour)
+	_, _, err := w.service.Undo(t.Context(), "1001", "joe")
+	w.must(err)
+	w.clock.Advance(time.Hour)
+	w.acknowledge("1001")
+	w.clock.Advance(2 * day)
+	before := w.history(time.Time{})
+	w.sweep()
+	if after := w.history(time.Time{}); after != before {
+		t.Errorf("announcing made another story:\n%s\n%s", before, after)
+	}
+	w.issue("A", year)
+	w.clock.Advance(time.Hour)
+	w.revoke("1001", depot.ReasonSuperseded)
+	w.sweep()
+	const early = "certificate.issued 0h, redistribution.due 8040h, redistribution.acknowledged 8064h jamf, redistribution.unacknowledged 8065h joe, " +
+		"redistribution.acknowledged 8066h jamf, redistribution.stalled 8090h"
+	if got := w.history(begin.Add(338 * day)); got != early {
+		t.Errorf("as of then: %s", got)
+	}
+	const want = early + ", certificate.superseded 8114h →1002, redistribution.fulfilled 8114h →1002, certificate.revoked 8115h admin superseded"
+	if got := w.history(time.Time{}); got != want {
+		t.Errorf("got  %s\nwant %s", got, want)
+	}
+}
+
+// history is the story of the first certificate.
+func (w *world) history(asOf time.Time) string {
+	w.t.Helper()
+	item, err := w.service.Show(w.t.Context(), "1001", asOf)
+	w.must(err)
+	var steps []string
+	for _, s := range redistribution.History(item) {
+		text := fmt.Sprintf("%s %dh", s.Type, s.At.Sub(begin)/time.Hour)
+		for _, more := range []string{s.By, s.Reason} {
+			if more != "" {
+				text += " " + more
+			}
+		}
+		if s.SupersededBy != "" {
+			text += " →" + s.SupersededBy
+		}
+		steps = append(steps, text)
+	}
+	return strings.Join(steps, ", ")
+}
