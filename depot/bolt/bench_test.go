@@ -183,3 +183,60 @@ func BenchmarkFind(b *testing.B) {
 		}
 	})
 }
+
+// BenchmarkSearch measures the lists that people ask for. What is found is the
+// same however much is stored: one certificate, ten that begin so, ten of a
+// device.
+func BenchmarkSearch(b *testing.B) {
+	for _, stored := range []int{10_000, 100_000} {
+		d, err := bolt.Open(filepath.Join(b.TempDir(), "store"), bolt.UnsyncedLedger(options()))
+		if err != nil {
+			b.Fatal(err)
+		}
+		b.Cleanup(func() { d.Close() })
+		bolt.Unsync(d)
+		fillNamed(b, d, stored)
+		for _, search := range []struct {
+			name string
+			q    depot.IdentityQuery
+			want int
+		}{
+			{"device serial", depot.IdentityQuery{NameKind: depot.NameDeviceSerial, Name: "c000001234"}, 1},
+			{"beginning", depot.IdentityQuery{NameKind: depot.NameDeviceSerial, Name: "c00000123", NamePrefix: true}, 10},
+			{"device", depot.IdentityQuery{ConfigurationID: "rac0", DeviceKey: "device 123"}, 10},
+		} {
+			for _, q := range []depot.Order{depot.NewestFirst, depot.ByNotAfter} {
+				b.Run(fmt.Sprintf("%s/%s/stored=%d", search.name, q, stored), func(b *testing.B) {
+					search.q.Order = q
+					for b.Loop() {
+						page, err := d.Identities(context.Background(), search.q)
+						if err != nil || len(page.Items) != search.want {
+							b.Fatalf("%d found, want %d: %v", len(page.Items), search.want, err)
+						}
+					}
+				})
+			}
+		}
+	}
+}
+
+// fillNamed stores certificates with device serials that rise, ten to a
+// device.
+func fillNamed(b *testing.B, d *bolt.Depot, n int) {
+	var wait sync.WaitGroup
+	const writers = 250
+	for w := range writers {
+		wait.Go(func() {
+			for k := w; k < n; k += writers {
+				i := realistic(k)
+				i.Identity.Device.Key = fmt.Sprint("device ", k/10)
+				i.Identity.Device.DeviceSerial = fmt.Sprintf("C%09d", k)
+				if _, err := d.Commit(context.Background(), i); err != nil {
+					b.Error(err)
+					return
+				}
+			}
+		})
+	}
+	wait.Wait()
+}

@@ -30,6 +30,11 @@ func TestFieldLists(t *testing.T) {
 		"held back":       heldBackFields(new(heldBack)),
 		"delivery":        deliveryFields(new(delivery)),
 		"Intune":          intuneFields(new(depot.IntuneSettings)),
+		"history":         historyFields(new(history)),
+		"acknowledgement": acknowledgementFields(new(depot.Acknowledgement)),
+		"undoing":         undoingFields(new(undoing)),
+		"announcement":    announcementFields(new(depot.Announcement)),
+		"listed device":   listedDeviceFields(new(depot.ListedDevice)),
 		"token":           tokenFields(new(depot.Token)),
 		"webhook":         webhookFields(new(depot.Webhook)),
 		"notification":    notificationFields(new(depot.Notification)),
@@ -38,11 +43,6 @@ func TestFieldLists(t *testing.T) {
 		"lab clock":       labClockFields(new(depot.LabClock)),
 		"rejections":      rejectionsFields(new(depot.Rejections)),
 		"seeding":         seedingFields(new(depot.Seeding)),
-		"listed device":   listedDeviceFields(new(depot.ListedDevice)),
-		"history":         historyFields(new(history)),
-		"acknowledgement": acknowledgementFields(new(depot.Acknowledgement)),
-		"undoing":         undoingFields(new(undoing)),
-		"announcement":    announcementFields(new(depot.Announcement)),
 	} {
 		names, last := map[string]bool{}, uint64(0)
 		for _, f := range fields {

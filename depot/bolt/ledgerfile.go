@@ -175,17 +175,17 @@ type payload struct {
 	Given           json.RawMessage `json:"given"`
 	Withdrawal      json.RawMessage `json:"withdrawal"`
 	Delivery        json.RawMessage `json:"delivery"`
+	Acknowledgement json.RawMessage `json:"acknowledgement"`
+	Undoing         json.RawMessage `json:"undoing"`
+	Announcement    json.RawMessage `json:"announcement"`
+	Configuration   json.RawMessage `json:"configuration"`
+	Authority       json.RawMessage `json:"authority"`
 	Token           json.RawMessage `json:"token"`
 	Webhook         json.RawMessage `json:"webhook"`
 	Progress        json.RawMessage `json:"progress"`
 	Clock           json.RawMessage `json:"clock"`
 	Rejections      json.RawMessage `json:"rejections"`
 	Seeding         json.RawMessage `json:"seeding"`
-	Configuration   json.RawMessage `json:"configuration"`
-	Authority       json.RawMessage `json:"authority"`
-	Acknowledgement json.RawMessage `json:"acknowledgement"`
-	Undoing         json.RawMessage `json:"undoing"`
-	Announcement    json.RawMessage `json:"announcement"`
 }
 
 // Issuance returns what a record of type certificate.issued says. Its After is

@@ -2,6 +2,7 @@ package bolt
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -174,8 +175,8 @@ func (d *Depot) reached(ctx context.Context, webhookID string) (stored[reached],
 		return errors.Join(err, ctx.Err())
 	}
 	err := d.view(find)
-	if errors.Is(err, depot.ErrNotFound) { // is the ledger told that it is gone?
-		err = d.viewSettled(ctx, find)
+	if errors.Is(err, depot.ErrNotFound) { // the ledger may not be told yet that it is gone
+		err = cmp.Or(d.viewSettled(ctx, func(*bbolt.Tx) error { return nil }), err)
 	}
 	if err == nil {
 		err = d.settled(ctx, s.sequence)

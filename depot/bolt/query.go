@@ -297,16 +297,13 @@ func (s *selection) look(serial []byte) (depot.Identity, bool, error) {
 	}
 	standing := depot.StandingNone
 	if s.query.WithStanding {
-		if standing, err = standingOf(s.tx, found); err != nil {
+		now, err := stanceOf(s.tx, found.record, serial)
+		if err != nil {
 			return id, false, err
 		}
+		standing = now.standing
 	}
 	return id, s.query.Match(id, standing), nil
-}
-
-// standingOf is the one place where lists ask for standings.
-func standingOf(*bbolt.Tx, stored[depot.Identity]) (depot.Standing, error) {
-	return depot.StandingNone, nil
 }
 
 // before moves the cursor to the last key that is not above key.

@@ -151,6 +151,7 @@ func beside() []promise {
 		{"ListNamesStable", (*suite).listNamesStable},
 		{"ListIssued", (*suite).listIssued},
 		{"ListMatch", (*suite).listMatch},
+		{"ListStandings", (*suite).listStandings},
 		{"ListAsOf", (*suite).listAsOf},
 		{"EventFilters", (*suite).eventFilters},
 		{"Tokens", (*suite).tokens},

@@ -53,6 +53,11 @@ func (m *machine) narrow(t *rapid.T, q *depot.IdentityQuery) {
 		digit := fmt.Sprint(small(t, "digit", 10))
 		q.Match = func(i depot.Identity, _ depot.Standing) bool { return strings.HasSuffix(i.CertificateSerial, digit) }
 	}
+	if small(t, "standing", 4) == 0 {
+		one := rapid.SampledFrom([]depot.Standing{depot.StandingNone, depot.StandingRevoked, depot.StandingSuperseded,
+			depot.StandingAcknowledged, depot.StandingCurrent}).Draw(t, "which standing")
+		q.WithStanding, q.Match = true, func(_ depot.Identity, s depot.Standing) bool { return s == one }
+	}
 }
 
 // issuedAt is when Issuance(n) of this run was issued.

@@ -149,6 +149,27 @@ func (s *suite) listMatch() {
 	s.equal("what is listed has its certificate", page.Items[0], want(Issuance(5), ""))
 }
 
+// listStandings: Match is told how each stands now.
+func (s *suite) listStandings() {
+	for n := range 3 {
+		s.commit(in(Issuance(n), "rac0", fmt.Sprint(n), "device"))
+	}
+	s.commit(HeldBack(3))
+	s.commit(Issuance(4))
+	s.revoke(revocation(2, depot.ReasonKeyCompromise))
+	_, _, err := s.d.Acknowledge(s.ctx, depot.Acknowledgement{CertificateSerial: serial(4), At: Epoch.Truncate(time.Second)})
+	s.wantError("Acknowledge", err, nil)
+	for standing, want := range map[depot.Standing][]string{
+		depot.StandingNone: serialsOf(3), depot.StandingRevoked: serialsOf(2), depot.StandingSuperseded: serialsOf(0),
+		depot.StandingCurrent: serialsOf(1), depot.StandingAcknowledged: serialsOf(4),
+	} {
+		q := depot.IdentityQuery{WithStanding: true, Match: func(_ depot.Identity, has depot.Standing) bool { return has == standing }}
+		s.inBothOrders(fmt.Sprintf("standing %q", standing), q, want)
+		q.AsOf = Epoch.Add(24 * time.Hour)
+		s.inBothOrders(fmt.Sprintf("standing %q, as of later", standing), q, want)
+	}
+}
+
 // listAsOf undoes what came later, and only that.
 func (s *suite) listAsOf() {
 	hour := func(n int) time.Time { return Epoch.Add(time.Duration(n) * time.Hour).Local() }
