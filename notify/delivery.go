@@ -10,6 +10,9 @@ import (
 	"understudy.example/understudy/depot"
 )
 
+// deliveredBy is who disables webhooks whose receiver is gone.
+const deliveredBy = "policy: deliveries"
+
 // maxError is how much of an error is stored with a notification, in bytes.
 const maxError = 300
 
@@ -115,7 +118,7 @@ func (w *worker) disable(ctx context.Context, why string) error {
 	h := w.webhook
 	h.Revision++
 	h.DisabledAt, h.DisabledWhy = d.Clock.Now(), why
-	h.ChangedAt = h.DisabledAt
+	h.ChangedAt, h.ChangedBy = h.DisabledAt, deliveredBy
 	err := d.store.SetWebhook(ctx, h, depot.EventWebhookDisabled)
 	if errors.Is(err, depot.ErrTransactionConflict) {
 		return nil // somebody changed it: perhaps it is another receiver now

@@ -61,6 +61,7 @@ type Service struct {
 	dispatcher *Dispatcher
 	store      Store
 	options    ServiceOptions
+	by         string
 }
 
 // NewService returns a service for the webhooks of a dispatcher.
@@ -71,7 +72,15 @@ func NewService(d *Dispatcher, o ServiceOptions) *Service {
 	if o.Random == nil {
 		o.Random = rand.Reader
 	}
-	return &Service{d, d.store, o}
+	return &Service{dispatcher: d, store: d.store, options: o}
+}
+
+// By returns the same service for somebody: changes that are made through it
+// are recorded as theirs.
+func (s *Service) By(name string) *Service {
+	theirs := *s
+	theirs.by = name
+	return &theirs
 }
 
 // Add makes a webhook, which gets the events that come after, and returns its
@@ -94,6 +103,12 @@ func (s *Service) Add(ctx context.Context, wish Wish, by string) (added Status, 
 	}
 	added, err = s.Show(ctx, h.ID)
 	return added, s.dispatcher.Key.Secret(h.ID, h.Generation), err
+}
+
+// Counts returns how many notifications of all webhooks wait and how many were
+// given up.
+func (s *Service) Counts(ctx context.Context) (waiting, dead int, err error) {
+	return s.dispatcher.Counts(ctx)
 }
 
 // check says what is wrong with a wish.
@@ -161,7 +176,7 @@ func (s *Service) change(ctx context.Context, id string, cause depot.EventType, 
 		return h, err
 	}
 	h.Revision++
-	h.ChangedAt = s.dispatcher.Clock.Now().Truncate(time.Microsecond)
+	h.ChangedAt, h.ChangedBy = s.dispatcher.Clock.Now().Truncate(time.Microsecond), s.by
 	if err := do(&h); err != nil {
 		return h, err
 	}

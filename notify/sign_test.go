@@ -49,7 +49,7 @@ func TestSecrets(t *testing.T) {
 		}
 		seen[s] = true
 	}
-	if k.Secret("wh_1", 1) != k.Secret("wh_1", 1) {
+	if again := key(t).Secret("wh_1", 1); !seen[again] {
 		t.Error("a secret changes by itself")
 	}
 	for _, n := range []int{0, 31, 33} {

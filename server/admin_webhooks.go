@@ -72,7 +72,7 @@ func (s *Server) withWebhooks(handle func(*notify.Service, http.ResponseWriter, 
 		if s.webhooks == nil {
 			return notFound("this server has no webhooks")
 		}
-		return webhookProblem(handle(s.webhooks, w, r))
+		return webhookProblem(handle(s.webhooks.By(callerOf(r.Context()).Name), w, r))
 	}
 }
 

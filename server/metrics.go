@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"runtime"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -40,6 +41,8 @@ type metrics struct {
 	issued       prometheus.Counter
 	panics       prometheus.Counter
 	ocspAnswers  *prometheus.CounterVec
+	rejected     *prometheus.CounterVec
+	expired      prometheus.Counter
 }
 
 // newMetrics makes them on a registry of their own, so that several servers
@@ -76,6 +79,19 @@ func newMetrics(version string, g *gate) *metrics {
 			Name: "understudy_ocsp_answers_total",
 			Help: "OCSP requests answered, by the status of the response.",
 		}, []string{"status"}),
+		rejected: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "understudy_challenges_rejected_total",
+			Help: "SCEP messages refused because of their challenge, by reason.",
+		}, []string{"reason"}),
+		expired: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "understudy_challenges_expired_total",
+			Help: "SCEP messages refused because their challenge had expired; they are among the rejected ones too.",
+		}),
+	}
+	for _, reason := range refusal.Reasons() {
+		if aboutChallenge(reason) {
+			m.rejected.WithLabelValues(string(reason)) // so that the first one is a rise
+		}
 	}
 	queue := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "understudy_queue_length",
@@ -87,7 +103,7 @@ func newMetrics(version string, g *gate) *metrics {
 		ConstLabels: prometheus.Labels{"version": version, "go": runtime.Version()},
 	})
 	build.Set(1)
-	m.registry.MustRegister(m.transactions, m.duration, m.requests, m.inFlight, m.issued, m.panics, m.ocspAnswers, queue, build,
+	m.registry.MustRegister(m.transactions, m.duration, m.requests, m.inFlight, m.issued, m.panics, m.ocspAnswers, m.rejected, m.expired, queue, build,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
@@ -99,7 +115,16 @@ func (m *metrics) transaction(configurationID string, o enroll.Outcome, reason r
 	if o == enroll.Issued {
 		m.issued.Inc()
 	}
+	if aboutChallenge(reason) {
+		m.rejected.WithLabelValues(string(reason)).Inc()
+	}
+	if reason == refusal.ChallengeExpired {
+		m.expired.Inc()
+	}
 }
+
+// aboutChallenge says whether a reason is that of a challenge.
+func aboutChallenge(r refusal.Reason) bool { return strings.HasPrefix(string(r), "challenge_") }
 
 // request counts an answer of the public listener. The code is one that this
 // package chose.

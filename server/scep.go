@@ -112,6 +112,9 @@ func (s *Server) pkiOperation(w http.ResponseWriter, r *http.Request, live *conf
 	took := time.Since(begin)
 	s.transactions.write(live, from, answer, took)
 	s.metrics.transaction(live.Record.ID, answer.Outcome, answer.Reason, took)
+	if s.rejected != nil && aboutChallenge(answer.Reason) {
+		s.rejected(live.Record.ID, live.Record.Name, string(answer.Reason), from.Address)
+	}
 	return reply
 }
 

@@ -69,6 +69,12 @@ type Config struct {
 	Redistribution *redistribution.Service
 	// Webhooks are told of events, see Server.RenderEvent. Optional.
 	Webhooks *notify.Service
+	// Deliveries are counted by whoever takes events to webhooks, and shown
+	// with the other metrics. Optional.
+	Deliveries *Deliveries
+	// Rejected is told of every SCEP message that is refused because of its
+	// challenge. It must not wait. Optional.
+	Rejected func(configurationID, configurationName, reason, source string)
 	// TempDir is where parts of an export wait; empty is the system's place.
 	TempDir string
 	// Upkeep is what the server can do for its data. Optional.
@@ -114,6 +120,7 @@ type Server struct {
 	polls        chan struct{} // a place for each request that waits
 	ending       chan struct{} // closed when the server stops
 	labClock     *lab.Clock    // nil unless this is a lab
+	rejected     func(configurationID, configurationName, reason, source string)
 
 	public, admin http.Handler
 }
@@ -165,11 +172,10 @@ func New(c Config) (*Server, error) {
 		exports:        make(chan struct{}, maxExports),
 		polls:          make(chan struct{}, maxPolls),
 		ending:         make(chan struct{}),
+		rejected:       c.Rejected,
 	}
 	s.metrics = newMetrics(c.Version, s.gate)
-	if c.Exchanges != nil {
-		s.metrics.registry.MustRegister(c.Exchanges.counter)
-	}
+	s.addMetrics(c)
 	s.public = http.HandlerFunc(s.servePublic)
 	s.admin = s.adminHandler()
 	return s, nil
