@@ -28,6 +28,8 @@ import (
 	"understudy.example/understudy/depot/depottest"
 	"understudy.example/understudy/devicelist"
 	"understudy.example/understudy/enroll"
+	"understudy.example/understudy/notify"
+	"understudy.example/understudy/redistribution"
 	"understudy.example/understudy/revocation"
 	"understudy.example/understudy/scep/client"
 	"understudy.example/understudy/server"
@@ -82,13 +84,15 @@ type house struct {
 	authority *ca.Authority
 	clock     *clock.Manual
 	silent    bool                            // tell nobody what is revoked
+	bare      bool                            // neither redistribution nor webhooks
 	memory    bool                            // keep records in memory
 	depot     depot.Depot                     // the real one
 	wrap      func(d depot.Depot) depot.Depot // what the flow sees of it
 	log       *houseLog
 
 	*server.Server
-	live *configuration.Live // default
+	live       *configuration.Live // default
+	dispatcher *notify.Dispatcher
 }
 
 // open makes the server and its default configuration.
@@ -139,8 +143,31 @@ func prepare(t testing.TB, change ...func(*house)) (*house, error) {
 	h.config.Configurations, h.config.Depot, h.config.Authority, h.config.Log = set, seen, h.authority, log
 	h.config.Enroll = enroll.New(seen, h.authority, h.clock, enroll.NewKeyAuditor(log), enroll.WithConfigurations(set.ByID))
 	h.config.DeviceFiles = devicelist.New(set, h.config.Enroll.Devices(), h.clock, log)
+	if !h.bare {
+		h.config.Redistribution = redistribution.New(seen, h.clock, nil)
+		h.config.Webhooks = h.webhooks(seen, log)
+	}
 	h.Server, err = server.New(h.config)
 	return h, err
+}
+
+// webhooks may go to this machine. Nobody takes events to them unless a test
+// does.
+func (h *house) webhooks(d depot.Depot, log *slog.Logger) *notify.Service {
+	h.t.Helper()
+	targets, err := notify.ParseTargets([]string{"127.0.0.1"})
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	key, err := notify.NewKey(make([]byte, notify.KeySize))
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	h.dispatcher = notify.New(d, notify.Options{
+		Client: notify.NewClient(targets, notify.ClientOptions{}), Key: key, Log: log, Clock: h.clock, Wall: clock.System{},
+		Render: func(ctx context.Context, e depot.Event) ([]byte, error) { return h.RenderEvent(ctx, e) },
+	})
+	return notify.NewService(h.dispatcher, notify.ServiceOptions{})
 }
 
 // store makes the depot.

@@ -12,7 +12,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"understudy.example/understudy/ca"
-	"understudy.example/understudy/depot"
+	"understudy.example/understudy/notify"
 )
 
 // description is openapi.yaml as the server hands it out.
@@ -163,19 +163,44 @@ func TestDescriptionOfRoutes(t *testing.T) {
 	}
 }
 
+// Every operation says which scope its token needs.
+func TestDescriptionOfScopes(t *testing.T) {
+	h := open(t)
+	d := readDescription(t, h)
+	for route, needs := range h.AdminScopes() {
+		method, path, _ := strings.Cut(route, " ")
+		operation := asMap(d.at(d.tree, "paths", path, strings.ToLower(method)))
+		described, _ := operation["x-scope"].(string)
+		if none, open := operation["security"].([]any); open && len(none) == 0 {
+			described += "none"
+		}
+		if described != needs {
+			t.Errorf("%s needs %s, described is %q", route, needs, described)
+		}
+	}
+}
+
+// A call is one of the API, and the path under which it is described, if that
+// is another.
+type call struct {
+	method, path, described, body string
+	status                        int
+}
+
 // Every answer is made of the fields that are described, and no others.
 func TestDescriptionOfAnswers(t *testing.T) {
 	h := open(t, ownAuthority(ca.ShapeChain), new(laboratory).inHouse)
 	d := readDescription(t, h)
 	certificate := serialOf(h.enrol("C02XL0GTJGH5"))
+	due := "/redistribution/rd_" + serialOf(h.enrol("C02XL0GTJGH8"))
+	h.object("PATCH", "/api/v1/configurations/default", `{"window":{"kind":"days_before","value":3650,"strict":true}}`, 200)
+	webhook := "/api/v1/webhooks/" + h.object("POST", "/api/v1/webhooks", `{"url":"http://127.0.0.1:9/"}`, 201)["id"].(string)
+	const ofWebhook = "/api/v1/webhooks/{webhook}"
 	approved, denied := h.waiting("C02XL0GTJGH6"), h.waiting("C02XL0GTJGH7")
 	h.object("POST", "/api/v1/configurations", `{"name":"one-time","mode":"dynamic"}`, 201)
 	oneTime := h.object("POST", "/api/v1/challenges", `{"configuration":"one-time"}`, 201)["id"].(string)
 	seen := make(map[string]bool)
-	for _, call := range []struct {
-		method, path, described, body string
-		status                        int
-	}{
+	calls := []call{
 		{"POST", "/api/v1/configurations", "", `{"name":"second"}`, 201},
 		{"PATCH", "/api/v1/configurations/second", "/api/v1/configurations/{configuration}", `{"sha1":"refuse"}`, 200},
 		{"POST", "/api/v1/configurations/second/reset-secret", "/api/v1/configurations/{configuration}/reset-secret", `{}`, 200},
@@ -207,6 +232,18 @@ func TestDescriptionOfAnswers(t *testing.T) {
 		{"POST", "/api/v1/authority/rollover/activate", "", "", 200},
 		{"GET", "/api/v1/authority/rollover", "", "", 200},
 		{"GET", "/api/v1/events", "", "", 200},
+		{"GET", "/api/v1/inventory", "", "", 200},
+		{"GET", "/api/v1/webhooks", "", "", 200},
+		{"POST", "/api/v1/webhooks", "", `{"url":"http://127.0.0.1:9/","types":["certificate.issued"],"configuration":"default"}`, 201},
+		{"GET", webhook, ofWebhook, "", 200},
+		{"PATCH", webhook, ofWebhook, `{"configuration":"default"}`, 200},
+		{"POST", webhook + "/rotate-secret", ofWebhook + "/rotate-secret", "", 200},
+		{"POST", webhook + "/enable", ofWebhook + "/enable", "", 200},
+		{"POST", webhook + "/test", ofWebhook + "/test", "", 200},
+		{"GET", webhook + "/deliveries", ofWebhook + "/deliveries", "", 200},
+		{"POST", webhook + "/redeliver", ofWebhook + "/redeliver", "", 200},
+		{"GET", "/api/v1/tokens", "", "", 200},
+		{"POST", "/api/v1/tokens", "", `{"name":"reader","scopes":["read"]}`, 201},
 		{"GET", "/api/v1/audit/verify", "", "", 200},
 		{"GET", "/lab/clock", "", "", 200},
 		{"PUT", "/lab/clock", "", `{"offset_seconds":60}`, 200},
@@ -217,7 +254,17 @@ func TestDescriptionOfAnswers(t *testing.T) {
 		{"GET", "/version", "", "", 200},
 		{"GET", "/livez", "", "", 200},
 		{"GET", "/readyz", "", "", 200},
-	} {
+	}
+	for path, described := range map[string]string{"/api/v1": "/api/v1", "/api/v1/configurations/default": "/api/v1/configurations/{configuration}"} {
+		calls = append(calls,
+			call{"GET", path + "/redistribution", described + "/redistribution", "", 200},
+			call{"GET", path + due, described + "/redistribution/{item}", "", 200},
+			call{"POST", path + due + "/ack", described + "/redistribution/{item}/ack", `{"command_id":"cmd"}`, 200},
+			call{"POST", path + "/redistribution:ack", described + "/redistribution:ack", fmt.Sprintf(`{"ids":[%q,"rd_00"]}`, strings.TrimPrefix(due, "/redistribution/")), 200},
+			call{"GET", path + "/redistribution?state=acknowledged,revoked", described + "/redistribution", "", 200},
+			call{"DELETE", path + due + "/ack", described + "/redistribution/{item}/ack", "", 200})
+	}
+	for _, call := range calls {
 		if call.described == "" {
 			call.described = call.path
 		}
@@ -229,7 +276,8 @@ func TestDescriptionOfAnswers(t *testing.T) {
 	}
 	for _, route := range h.AdminRoutes() {
 		if !seen[route] && !slices.Contains([]string{
-			"DELETE /api/v1/configurations/{configuration}", "DELETE /api/v1/configurations/{configuration}/devices", "DELETE /api/v1/challenges/{challenge}", "GET /metrics", "GET /openapi.yaml", "GET /api/v1/backup",
+			"DELETE /api/v1/configurations/{configuration}", "DELETE /api/v1/configurations/{configuration}/devices", "DELETE /api/v1/challenges/{challenge}", "GET /metrics",
+			"DELETE /api/v1/webhooks/{webhook}", "DELETE /api/v1/tokens/{token}", "GET /api/v1/certificates/export", "GET /openapi.yaml", "GET /api/v1/backup",
 		}, route) {
 			t.Errorf("%s: its answer is not compared", route)
 		}
@@ -251,6 +299,26 @@ func TestDescriptionOfRequests(t *testing.T) {
 			target := strings.ReplaceAll(path, "{device}", "nobody") + "?" + p["name"].(string) + "="
 			if a := h.api("GET", target, ""); strings.Contains(a.body, "unknown parameter") {
 				t.Errorf("%s is described and unknown", target)
+			}
+		}
+	}
+	everywhere := make(map[string]bool)
+	for _, item := range asMap(d.tree["paths"]) {
+		for _, parameter := range asList(asMap(asMap(item)["get"])["parameters"]) {
+			everywhere[asMap(d.resolve(parameter))["name"].(string)] = true
+		}
+	}
+	for path, item := range asMap(d.tree["paths"]) {
+		described := make(map[string]bool)
+		for _, parameter := range asList(asMap(asMap(item)["get"])["parameters"]) {
+			described[asMap(d.resolve(parameter))["name"].(string)] = true
+		}
+		if a := h.api("GET", path+"?nonsense=", ""); !strings.Contains(a.body, "unknown parameter") {
+			continue // it is no list, and looks at none
+		}
+		for name := range everywhere {
+			if a := h.api("GET", path+"?"+name+"=", ""); described[name] == strings.Contains(a.body, "unknown parameter") {
+				t.Errorf("GET %s: parameter %s is described: %v, and the answer is %s", path, name, described[name], a.body)
 			}
 		}
 	}
@@ -278,12 +346,10 @@ func TestDescriptionOfRequests(t *testing.T) {
 func TestDescriptionOfWords(t *testing.T) {
 	d := readDescription(t, open(t))
 	words := asList(d.at(d.tree, "components", "schemas", "Event", "properties", "type", "enum"))
-	for _, e := range []depot.EventType{
-		depot.EventCertificateIssued, depot.EventConfigurationAdded, depot.EventConfigurationChanged,
-		depot.EventConfigurationRemoved, depot.EventSecretReset, depot.EventDevicesListed, depot.EventDevicesUnlisted,
-		depot.EventCertificateRevoked, depot.EventCertificateReleased, depot.EventCertificateUsed,
-		depot.EventRequestPending, depot.EventRequestApproved, depot.EventRequestDenied,
-	} {
+	if len(words) != len(notify.Types()) {
+		t.Errorf("%d types of events are described, there are %d", len(words), len(notify.Types()))
+	}
+	for _, e := range notify.Types() {
 		if !slices.Contains(words, any(string(e))) {
 			t.Errorf("event %s is not described", e)
 		}

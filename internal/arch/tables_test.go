@@ -40,10 +40,10 @@ var arrows = map[string][]string{
 	"enroll":         {"ca", "challenge", "clock", "configuration", "depot", "device", "devicelist", "refusal", "scep"},
 	"server":         {"ca", "challenge", "clock", "configuration", "depot", "device", "devicelist", "enroll", "inspect", "lab", "notify", "ocsp", "redistribution", "refusal", "revocation", "scep"},
 	"notify":         {"clock", "depot"},
+	"lab":            {"clock", "depot", "device"},
 
 	// What people look for and take away.
 	"inspect": {"depot", "device"},
-	"lab":     {"clock", "depot", "device"},
 
 	// What explains the wire to people.
 	"explain": {"device", "scep"},
