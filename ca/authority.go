@@ -92,6 +92,10 @@ type Options struct {
 	// Distribution is where relying parties find what revokes device
 	// certificates. Its zero value leaves that out of them.
 	Distribution Distribution
+	// AnyTime opens an authority also at a time at which its certificates are
+	// not valid, when it can do nothing: a lab may have moved the clock there,
+	// and has to be able to move it back.
+	AnyTime bool
 }
 
 // withDefaults fills in what works without being asked for.
@@ -111,6 +115,7 @@ type Authority struct {
 	clock        clock.Clock
 	random       io.Reader
 	distribution Distribution
+	anyTime      bool // see Options
 	disk         disk
 	rsaKey       func() (crypto.Signer, error) // makes one
 

@@ -125,19 +125,35 @@ func due(certificate, issuer *x509.Certificate, now time.Time) bool {
 // names it before anybody is told to encrypt to it.
 func (a *Authority) rotateIfDue(now time.Time) (bool, error) {
 	f := a.inForce.Load()
-	if !due(f.ra.Certificate, f.current.issuer, now) {
+	if issuer := f.current.issuer; now.Before(issuer.NotBefore) || !now.Before(issuer.NotAfter) || !due(f.ra.Certificate, issuer, now) {
 		return false, nil
 	}
-	ra, err := a.newRA(f.current, now)
-	if err != nil {
-		return false, err
+	ra, rest, ok := f.earlierRA(now)
+	if !ok {
+		var err error
+		if ra, err = a.newRA(f.current, now); err != nil {
+			return false, err
+		}
 	}
 	changed := *f
-	changed.ra, changed.retired = ra, append([]retired{{f.ra, now}}, f.retired...)
+	changed.ra, changed.retired = ra, append([]retired{{f.ra, now}}, rest...)
 	if err := a.put(&changed); err != nil {
 		return false, err
 	}
 	return true, nil
+}
+
+// earlierRA returns an RA that was replaced and is the right one again, because
+// a lab's clock went back, and the others. So a lab can move its clock to and
+// fro without gathering RAs.
+func (f *inForce) earlierRA(now time.Time) (ra Recipient, rest []retired, ok bool) {
+	for i, r := range f.retired {
+		c := r.Certificate
+		if !due(c, f.current.issuer, now) && now.Before(c.NotAfter) && c.CheckSignatureFrom(f.current.issuer) == nil {
+			return r.Recipient, slices.Delete(slices.Clone(f.retired), i, i+1), true
+		}
+	}
+	return Recipient{}, f.retired, false
 }
 
 // newRA makes an RA and its files, which are durable when it returns.

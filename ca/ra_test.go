@@ -151,16 +151,62 @@ func TestExpiredRA(t *testing.T) {
 	}
 }
 
-// A lab moved the time on, the RA was replaced, and the time moved back: the
-// RA would not be valid for years.
-func TestRAFromTheFuture(t *testing.T) {
-	a, c, _ := rotate(t)
-	c.Set(today)
-	rotated, err := a.RotateRA()
-	must(t, err)
-	ra, _ := a.RA()
-	if !rotated || ra.NotBefore.After(today) || len(a.Recipients()) != 3 {
-		t.Errorf("rotated %t, RA from %s, %d recipients", rotated, ra.NotBefore, len(a.Recipients()))
+// A lab moves the time on and back, again and again. The RA is always one of
+// the time that it is, the one before opens envelopes, and RAs do not gather.
+func TestRAWhenTimeGoesBack(t *testing.T) {
+	c, dir := clock.NewManual(today), fixture(t, "chain")
+	a := reopen(t, dir, c)
+	third := 2 * 365 * 24 * time.Hour / 3
+	for range 4 {
+		for _, now := range []time.Time{dueAt, today.AddDate(3, 0, 0), today, dueAt, today} {
+			before, _ := a.RA()
+			c.Set(now)
+			_, err := a.RotateRA()
+			must(t, err)
+			ra, _ := a.RA()
+			if now.Before(ra.NotBefore) || now.Add(third).After(ra.NotAfter) {
+				t.Errorf("at %s: RA from %s to %s", now, ra.NotBefore, ra.NotAfter)
+			}
+			if !strings.Contains(serials(a), ca.FormatSerial(before.SerialNumber)) {
+				t.Errorf("at %s: the RA before opens nothing any more", now)
+			}
+			if again := reopen(t, dir, c); serials(again) != serials(a) {
+				t.Errorf("at %s: after a restart %s, before it %s", now, serials(again), serials(a))
+			}
+			if again, err := a.RotateRA(); again || err != nil {
+				t.Errorf("at %s: rotated again: %t, %v", now, again, err)
+			}
+		}
+	}
+	if raFiles(t, dir) > 8 {
+		t.Errorf("there are %d files of RAs", raFiles(t, dir))
+	}
+}
+
+// A lab's clock may stand where the authority is not valid. It opens if it is
+// asked to, makes no RA and issues nothing, and is well again when the clock is.
+func TestAnyTime(t *testing.T) {
+	for _, shape := range []string{"chain", "single"} {
+		for _, now := range []time.Time{born.AddDate(-10, 0, 0), born.AddDate(30, 0, 0)} {
+			c, dir := clock.NewManual(now), fixture(t, shape)
+			if _, err := ca.Open(dir, ca.Options{Clock: c}); err == nil {
+				t.Errorf("%s opens at %s without being asked to", shape, now)
+			}
+			a, err := ca.Open(dir, ca.Options{Clock: c, AnyTime: true})
+			must(t, err)
+			before := serials(a)
+			if rotated, err := a.RotateRA(); rotated || err != nil || serials(a) != before {
+				t.Errorf("%s at %s: rotated %t, %v", shape, now, rotated, err)
+			}
+			csr := request(t, commonName(t, "C02XK1ZZJG5H"))
+			if issued, err := issueAt(t, a, deviceAccess(), csr, now); err == nil {
+				t.Errorf("%s at %s issued from %s to %s", shape, now, issued.NotBefore, issued.NotAfter)
+			}
+			c.Set(today)
+			if _, err := issueAt(t, a, deviceAccess(), csr, today); err != nil {
+				t.Errorf("%s after it: %v", shape, err)
+			}
+		}
 	}
 }
 

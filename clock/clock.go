@@ -25,6 +25,26 @@ type Clock interface {
 	Moved() <-chan struct{}
 }
 
+// A Moment is a time and how far it was ahead of the machine's clock then.
+type Moment struct {
+	Time   time.Time
+	Offset time.Duration
+}
+
+// Read returns what c says now. Its parts belong together also when the clock
+// is moved meanwhile.
+func Read(c Clock) Moment {
+	for {
+		moved := c.Moved()
+		m := Moment{Offset: c.Offset(), Time: c.Now()}
+		select {
+		case <-moved: // never, when nobody moves it
+		default:
+			return m
+		}
+	}
+}
+
 // shortestWait keeps a clock that stands a nanosecond before the time from
 // being asked again and again.
 const shortestWait = time.Millisecond

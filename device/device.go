@@ -115,17 +115,24 @@ func (f form) names(attributes []attribute) Names {
 }
 
 // normalSubject is the form in which subjects of no known form are compared:
-// compatibility composition, lower case, single spaces, no trailing dots.
+// Fold of each value.
 func normalSubject(attributes []attribute) string {
 	normal := make([]attribute, len(attributes))
 	for i, a := range attributes {
 		if a.isText && utf8.ValidString(a.text) {
-			text := norm.NFKC.String(strings.ToLower(norm.NFKC.String(a.text)))
-			a.text = strings.TrimRight(strings.Join(strings.Fields(text), " "), ". ")
+			a.text = Fold(a.text)
 		}
 		normal[i] = a
 	}
 	return formatName(normal)
+}
+
+// Fold returns the form in which names of a subject are compared, so that two
+// that people cannot tell apart are one: compatibility composition, lower
+// case, single spaces, no trailing dots.
+func Fold(text string) string {
+	text = norm.NFKC.String(strings.ToLower(norm.NFKC.String(text)))
+	return strings.TrimRight(strings.Join(strings.Fields(text), " "), ". ")
 }
 
 // bounded returns s, or the hash of s when it is longer than limit bytes.

@@ -5,8 +5,10 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"time"
 
 	"understudy.example/understudy/ca"
+	"understudy.example/understudy/clock"
 	"understudy.example/understudy/configuration"
 	"understudy.example/understudy/depot"
 	"understudy.example/understudy/refusal"
@@ -41,8 +43,9 @@ func (s *Service) Approve(ctx context.Context, requestID, by, note string) (depo
 }
 
 func (s *Service) approve(ctx context.Context, requestID, by, note string) (depot.Request, error) {
-	now := s.clock.Now()
-	r, err := s.undecided(ctx, requestID)
+	at := clock.Read(s.clock)
+	now := at.Time
+	r, err := s.undecided(ctx, requestID, now)
 	if err != nil {
 		return depot.Request{}, err
 	}
@@ -50,7 +53,7 @@ func (s *Service) approve(ctx context.Context, requestID, by, note string) (depo
 	if !ok {
 		return depot.Request{}, fmt.Errorf("configuration %q of request %s: %w", r.Draft.ConfigurationName, r.ID, depot.ErrNotFound)
 	}
-	permit, err := s.permit(ctx, live, r)
+	permit, err := s.permit(ctx, live, r, now)
 	if err != nil {
 		return depot.Request{}, err
 	}
@@ -64,7 +67,7 @@ func (s *Service) approve(ctx context.Context, requestID, by, note string) (depo
 	}
 	transaction := r.Transaction
 	transaction.CertificateSerial, transaction.At = serialOf(certificate), now
-	identity := s.issued(r.Draft, certificate, now, live.Record.Policy)
+	identity := s.issued(r.Draft, certificate, at, live.Record.Policy)
 	decided, err := s.depot.Decide(context.WithoutCancel(ctx), depot.Decision{
 		RequestID: r.ID, State: depot.RequestApproved, At: now, By: by, Note: note,
 		Issuance: &depot.Issuance{
@@ -82,13 +85,13 @@ func (s *Service) approve(ctx context.Context, requestID, by, note string) (depo
 	return decided, nil
 }
 
-// undecided returns a request that is pending.
-func (s *Service) undecided(ctx context.Context, requestID string) (depot.Request, error) {
+// undecided returns a request that is pending at a time.
+func (s *Service) undecided(ctx context.Context, requestID string, now time.Time) (depot.Request, error) {
 	r, err := s.depot.Request(ctx, requestID)
 	if err != nil {
 		return depot.Request{}, fmt.Errorf("find request: %w", err)
 	}
-	if state := r.StateAt(s.clock.Now()); state != depot.RequestPending {
+	if state := r.StateAt(now); state != depot.RequestPending {
 		return depot.Request{}, fmt.Errorf("request %s is %s: %w", r.ID, state, depot.ErrDecided)
 	}
 	return r, nil
@@ -96,12 +99,12 @@ func (s *Service) undecided(ctx context.Context, requestID string) (depot.Reques
 
 // permit asks again what was asked when the request came: only its challenge
 // is not looked at a second time.
-func (s *Service) permit(ctx context.Context, live *configuration.Live, r depot.Request) (*ca.Permit, error) {
+func (s *Service) permit(ctx context.Context, live *configuration.Live, r depot.Request, now time.Time) (*ca.Permit, error) {
 	csr, err := x509.ParseCertificateRequest(r.CSR)
 	if err != nil {
 		return nil, fmt.Errorf("read CSR of request %s: %w", r.ID, err)
 	}
-	permit, err := live.Policy.Check(csr, s.clock.Now())
+	permit, err := live.Policy.Check(csr, now)
 	if err != nil {
 		return nil, err
 	}
@@ -126,12 +129,13 @@ func (s *Service) permit(ctx context.Context, live *configuration.Live, r depot.
 func (s *Service) Deny(ctx context.Context, requestID, by, note string) (depot.Request, error) {
 	s.deciding.Lock()
 	defer s.deciding.Unlock()
-	r, err := s.undecided(ctx, requestID)
+	now := s.clock.Now()
+	r, err := s.undecided(ctx, requestID, now)
 	if err != nil {
 		return depot.Request{}, fmt.Errorf("deny: %w", err)
 	}
 	r, err = s.depot.Decide(context.WithoutCancel(ctx), depot.Decision{
-		RequestID: r.ID, State: depot.RequestDenied, At: s.clock.Now(), By: by, Note: note,
+		RequestID: r.ID, State: depot.RequestDenied, At: now, By: by, Note: note,
 	})
 	if err != nil {
 		return depot.Request{}, fmt.Errorf("deny: %w", err)

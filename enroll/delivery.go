@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"understudy.example/understudy/challenge"
+	"understudy.example/understudy/clock"
 	"understudy.example/understudy/depot"
 	"understudy.example/understudy/refusal"
 )
@@ -256,19 +257,12 @@ func (s *Service) ResumeDeliveries(ctx context.Context) error {
 	return errors.Join(doubts...)
 }
 
-// RunDeliveries takes up what is held back, now and every minute, until ctx
-// ends.
+// RunDeliveries takes up what is held back, now, every minute and whenever the
+// clock was moved, until ctx ends.
 func (s *Service) RunDeliveries(ctx context.Context, log *slog.Logger) {
-	ticker := time.NewTicker(resumeEvery)
-	defer ticker.Stop()
-	for {
+	clock.Every(ctx, s.clock, resumeEvery, func(ctx context.Context) {
 		if err := s.ResumeDeliveries(ctx); err != nil && ctx.Err() == nil {
 			log.Error("certificates are held back, and it is not known whether they may be delivered", "error", err)
 		}
-		select {
-		case <-ctx.Done():
-			return
-		case <-ticker.C:
-		}
-	}
+	})
 }

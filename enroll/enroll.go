@@ -148,12 +148,12 @@ type Answer struct {
 func (s *Service) Answer(ctx context.Context, r Request) Answer {
 	s.auditor.begin()
 	defer s.auditor.end()
-	now := s.clock.Now()
-	message, err := scep.Decode(r.Message, r.Configuration.SCEPOptions(now))
+	at := clock.Read(s.clock)
+	message, err := scep.Decode(r.Message, r.Configuration.SCEPOptions(at.Time))
 	if message == nil {
 		return withoutReply(err)
 	}
-	f := &flow{service: s, request: r, message: message, now: now}
+	f := &flow{service: s, request: r, message: message, now: at.Time, offset: at.Offset}
 	identity, outcome, err := f.run(ctx, err)
 	return f.answer(identity, outcome, err)
 }

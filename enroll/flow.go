@@ -10,6 +10,7 @@ import (
 
 	"understudy.example/understudy/ca"
 	"understudy.example/understudy/challenge"
+	"understudy.example/understudy/clock"
 	"understudy.example/understudy/depot"
 	"understudy.example/understudy/device"
 	"understudy.example/understudy/refusal"
@@ -31,6 +32,7 @@ type flow struct {
 	request Request
 	message *scep.Message
 	now     time.Time
+	offset  time.Duration // of now; not zero when a lab moved the clock
 
 	enrolment *scep.Enrolment // from open on
 	device    device.Names    // from open on
@@ -268,7 +270,7 @@ func (f *flow) keep(ctx context.Context, permit *ca.Permit, auth authorisation,
 	transaction.CertificateSerial = serialOf(certificate)
 	issuance := depot.Issuance{
 		Transaction: transaction,
-		Identity:    f.service.issued(f.draft(permit, auth), certificate, f.now, f.policy()),
+		Identity:    f.service.issued(f.draft(permit, auth), certificate, clock.Moment{Time: f.now, Offset: f.offset}, f.policy()),
 		Challenge:   auth.grant.Spends(),
 		Supersedes:  auth.supersedes,
 		After:       h.last.Sequence,

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"understudy.example/understudy/ca"
+	"understudy.example/understudy/clock"
 	"understudy.example/understudy/depot"
 	"understudy.example/understudy/device"
 )
@@ -44,19 +45,32 @@ func (f *flow) draft(permit *ca.Permit, auth authorisation) depot.Identity {
 }
 
 // issued completes a draft with what the certificate says and when it was
-// issued.
-func (s *Service) issued(i depot.Identity, certificate *x509.Certificate, now time.Time, policy depot.ConfigurationPolicy) depot.Identity {
+// issued. The offset of a clock that was moved is never zero: it is in whole
+// seconds, away from zero.
+func (s *Service) issued(i depot.Identity, certificate *x509.Certificate, at clock.Moment, policy depot.ConfigurationPolicy) depot.Identity {
 	i.CertificateSerial = serialOf(certificate)
 	i.SHA256 = sha256.Sum256(certificate.Raw)
 	i.DER = certificate.Raw
-	i.NotBefore, i.NotAfter, i.IssuedAt = certificate.NotBefore, certificate.NotAfter, now
+	i.NotBefore, i.NotAfter, i.IssuedAt = certificate.NotBefore, certificate.NotAfter, at.Time
 	i.IssuerSHA256 = sha256.Sum256(s.issuerOf(certificate).Raw)
 	i.SignatureAlgo = certificate.SignatureAlgorithm.String()
-	i.ClockOffset = s.clock.Offset().Truncate(time.Second)
+	i.ClockOffset = wholeSeconds(at.Offset)
 	if policy.RevokeUnusedAfter > 0 {
-		i.RevokeUnusedAt = now.Add(policy.RevokeUnusedAfter)
+		i.RevokeUnusedAt = at.Time.Add(policy.RevokeUnusedAfter)
 	}
 	return i
+}
+
+// wholeSeconds rounds away from zero.
+func wholeSeconds(d time.Duration) time.Duration {
+	switch whole := d.Truncate(time.Second); {
+	case d > whole:
+		return whole + time.Second
+	case d < whole:
+		return whole - time.Second
+	default:
+		return whole
+	}
 }
 
 // issuerOf returns the issuer, of whatever generation, of a certificate that

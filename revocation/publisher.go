@@ -18,7 +18,8 @@ import (
 )
 
 const (
-	// publishEvery is how often Run looks whether a CRL is due.
+	// publishEvery is how often Run looks whether a CRL is due, besides after
+	// every move of the clock.
 	publishEvery = time.Minute
 	// buildLimit is how long the making of a CRL may take.
 	buildLimit = time.Minute
@@ -119,14 +120,11 @@ func (p *Publisher) publication(issuer [32]byte) *publication {
 
 // CRL returns the CRL of an issuer of whatever generation. It has in it
 // everything that was revoked before the call, unless making it failed: then
-// the last one is given out until its nextUpdate, and afterwards the error is.
-// ca.ErrNotOurs, ErrIssuerEnded.
+// the last one is given out from its thisUpdate until its nextUpdate, and the
+// error at any other time. ca.ErrNotOurs, ErrIssuerEnded.
 func (p *Publisher) CRL(ctx context.Context, issuer *x509.Certificate) (CRL, error) {
 	if !p.ours(issuer) {
 		return CRL{}, fmt.Errorf("publish CRL: %w", ca.ErrNotOurs)
-	}
-	if !p.clock.Now().Before(issuer.NotAfter) {
-		return CRL{}, fmt.Errorf("publish CRL: %w on %s", ErrIssuerEnded, issuer.NotAfter.Format(time.RFC3339))
 	}
 	name := sha256.Sum256(issuer.Raw)
 	p.mu.Lock()
@@ -134,6 +132,10 @@ func (p *Publisher) CRL(ctx context.Context, issuer *x509.Certificate) (CRL, err
 	wanted := s.changes
 	for {
 		now := p.clock.Now()
+		if !now.Before(issuer.NotAfter) { // looked at each time round: the clock may have been moved
+			defer p.mu.Unlock()
+			return CRL{}, fmt.Errorf("publish CRL: %w on %s", ErrIssuerEnded, issuer.NotAfter.Format(time.RFC3339))
+		}
 		if s.fresh(now, p.validity) {
 			defer p.mu.Unlock()
 			return s.current, nil
@@ -158,11 +160,12 @@ func (p *Publisher) CRL(ctx context.Context, issuer *x509.Certificate) (CRL, err
 			defer p.mu.Unlock()
 			return s.last(p.clock.Now(), m.err)
 		}
-		if m.knows >= wanted {
+		if m.knows >= wanted && m.crl.inForce(p.clock.Now()) {
 			defer p.mu.Unlock()
 			return m.crl, nil
 		}
-		// It was begun before a change that the caller knows of.
+		// It was begun before a change that the caller knows of, or before the
+		// clock was moved.
 	}
 }
 
@@ -179,14 +182,19 @@ func (p *Publisher) ours(issuer *x509.Certificate) bool {
 // fresh says whether the last CRL can be given out without looking further.
 func (s *publication) fresh(now time.Time, validity time.Duration) bool {
 	c := s.current
-	return c.DER != nil && s.knows == s.changes &&
-		!now.Before(c.ThisUpdate) && now.Before(c.ThisUpdate.Add(validity/2)) && now.Before(c.NextUpdate)
+	return s.knows == s.changes && c.inForce(now) && now.Before(c.ThisUpdate.Add(validity/2))
+}
+
+// inForce says whether there is a CRL that may be given out at a time: one
+// from the future was made before the clock went back.
+func (c CRL) inForce(now time.Time) bool {
+	return c.DER != nil && !now.Before(c.ThisUpdate) && now.Before(c.NextUpdate)
 }
 
 // last returns the last CRL while it is valid, and after that why there is no
 // other.
 func (s *publication) last(now time.Time, cause error) (CRL, error) {
-	if s.current.DER == nil || !now.Before(s.current.NextUpdate) {
+	if !s.current.inForce(now) {
 		return CRL{}, fmt.Errorf("publish CRL: %w", cause)
 	}
 	return s.current, nil
@@ -275,9 +283,15 @@ func (p *Publisher) revoked(ctx context.Context, q depot.RevokedQuery) ([]ca.Rev
 // ends, also when nobody asks for them: so a fault is logged while the last
 // ones are still valid.
 func (p *Publisher) Run(ctx context.Context) {
-	every(ctx, publishEvery, func(ctx context.Context) {
-		for _, g := range p.authority.Generations() {
-			_, _ = p.CRL(ctx, g.Issuer) // make logs what fails
-		}
+	clock.Every(ctx, p.clock, publishEvery, func(ctx context.Context) {
+		p.Publish(ctx)
 	})
+}
+
+// Publish sees to it that there is a CRL of every generation that is in force
+// at this time.
+func (p *Publisher) Publish(ctx context.Context) {
+	for _, g := range p.authority.Generations() {
+		_, _ = p.CRL(ctx, g.Issuer) // make logs what fails
+	}
 }

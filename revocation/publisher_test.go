@@ -341,15 +341,83 @@ func TestRun(t *testing.T) {
 		}
 		wait(2)
 		wait(2)
+		made := func(what string, want int) {
+			t.Helper()
+			synctest.Wait()
+			w.depot.set(func(f *faulty) {
+				if f.reads != want {
+					t.Errorf("%s: %d CRLs were made, want %d", what, f.reads, want)
+				}
+			})
+		}
 		c.Advance(12 * time.Hour)
-		wait(4)
+		made("moved, at once", 4)
+		c.Advance(-24 * 365 * time.Hour / 2)
+		made("moved back, at once", 6)
 		w.depot.set(func(f *faulty) { f.fails = errBroken })
 		c.Advance(12 * time.Hour)
-		wait(6)
+		made("moved, and broken", 8)
 		if n := w.log.lines("level=ERROR", "CRL not renewed"); n != 2 {
 			t.Errorf("%d errors are logged, want 2", n)
 		}
 		cancel()
 		<-done
 	})
+}
+
+// Who waits for a CRL while the clock is moved gets one of the new time: none
+// from the future, none that is over, none of an issuer that has ended.
+func TestCRLWhileClockMoves(t *testing.T) {
+	for what, move := range map[string]time.Duration{
+		"back": -time.Hour, "forwards": 48 * time.Hour, "beyond the issuer": 40 * 365 * 24 * time.Hour,
+	} {
+		t.Run(what, func(t *testing.T) {
+			c := clock.NewManual(today)
+			w := newWorld(t, "chain-p256", c)
+			issuer := w.authority.Issuer()
+			gate, began := make(chan struct{}), make(chan struct{}, 1)
+			w.depot.set(func(f *faulty) { f.waits, f.began = gate, began })
+			type answer struct {
+				crl revocation.CRL
+				err error
+			}
+			answers := make(chan answer)
+			go func() {
+				crl, err := w.publisher.CRL(context.Background(), issuer)
+				answers <- answer{crl, err}
+			}()
+			<-began
+			w.depot.set(func(f *faulty) { f.waits = nil })
+			c.Advance(move)
+			close(gate)
+			a := <-answers
+			now := c.Now()
+			if now.After(issuer.NotAfter) {
+				if !errors.Is(a.err, revocation.ErrIssuerEnded) {
+					t.Errorf("a CRL from %v to %v, %v", a.crl.ThisUpdate, a.crl.NextUpdate, a.err)
+				}
+				return
+			}
+			if a.err != nil || now.Before(a.crl.ThisUpdate) || !now.Before(a.crl.NextUpdate) {
+				t.Errorf("at %v a CRL from %v to %v, %v", now, a.crl.ThisUpdate, a.crl.NextUpdate, a.err)
+			}
+		})
+	}
+}
+
+// A CRL from the future is not given out either when there can be no other.
+func TestCRLFromTheFuture(t *testing.T) {
+	c := clock.NewManual(today)
+	w := newWorld(t, "chain-p256", c)
+	issuer := w.authority.Issuer()
+	crl, _ := w.crl(issuer)
+	w.depot.set(func(f *faulty) { f.fails = errBroken })
+	c.Advance(-time.Hour)
+	if got, err := w.publisher.CRL(t.Context(), issuer); !errors.Is(err, errBroken) {
+		t.Errorf("at %v the CRL of %v, %v", c.Now(), got.ThisUpdate, err)
+	}
+	c.Advance(time.Hour)
+	if got, _ := w.crl(issuer); got.Number != crl.Number {
+		t.Errorf("in its time CRL %d, want %d", got.Number, crl.Number)
+	}
 }

@@ -111,18 +111,3 @@ func (s *Service) Revoke(ctx context.Context, r depot.Revocation) (depot.Identit
 	}
 	return depot.Identity{}, fmt.Errorf("revoke: %w", err)
 }
-
-// every calls do at once and then at intervals of the machine's clock, until
-// the context ends. What do finds to be due is for the authority's clock.
-func every(ctx context.Context, interval time.Duration, do func(context.Context)) {
-	ticker := time.NewTicker(interval)
-	defer ticker.Stop()
-	for {
-		do(ctx)
-		select {
-		case <-ctx.Done():
-			return
-		case <-ticker.C:
-		}
-	}
-}

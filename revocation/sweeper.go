@@ -12,7 +12,8 @@ import (
 )
 
 const (
-	// sweepEvery is how often Run looks for certificates that nobody used.
+	// sweepEvery is how often Run looks for certificates that nobody used,
+	// besides after every move of the clock.
 	sweepEvery = time.Minute
 	// sweepBatch is how many are read at a time.
 	sweepBatch = 100
@@ -85,7 +86,7 @@ func (s *Sweeper) revoke(ctx context.Context, unused depot.Identity, now time.Ti
 
 // Run sweeps from time to time until the context ends.
 func (s *Sweeper) Run(ctx context.Context) {
-	every(ctx, sweepEvery, func(ctx context.Context) {
+	clock.Every(ctx, s.clock, sweepEvery, func(ctx context.Context) {
 		swept, err := s.Sweep(ctx)
 		if swept > 0 {
 			s.log.Info("revoked certificates that were not used", "count", swept)

@@ -106,14 +106,20 @@ func TestSweeperRun(t *testing.T) {
 		if revoked() {
 			t.Error("revoked before its time")
 		}
-		c.Advance(time.Hour)
 		w.depot.set(func(f *faulty) { f.fails = errBroken })
+		c.Advance(time.Hour)
 		if revoked() || w.log.lines("level=ERROR", "not all revoked") == 0 {
 			t.Error("revoked by a broken depot, or nothing is logged")
 		}
 		w.depot.set(func(f *faulty) { f.fails = nil })
 		if !revoked() || w.log.lines("revoked certificates that were not used", "count=1") != 1 {
 			t.Error("not revoked when its time came")
+		}
+		next := w.issue(unusedAt(today.Add(48 * time.Hour)))
+		c.Advance(47 * time.Hour)
+		synctest.Wait()
+		if got, err := w.depot.Depot.Identity(t.Context(), serial(next)); err != nil || got.RevokedAt.IsZero() {
+			t.Errorf("not revoked as soon as the clock was moved: %v", err)
 		}
 		cancel()
 		<-done

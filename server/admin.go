@@ -13,6 +13,7 @@ import (
 	"strings"
 
 	"understudy.example/understudy/depot"
+	"understudy.example/understudy/lab"
 )
 
 // openAPI describes the admin API. A test holds it against the handlers.
@@ -20,8 +21,11 @@ import (
 //go:embed openapi.yaml
 var openAPI []byte
 
-// apiPrefix is the base of everything that needs the token.
-const apiPrefix = "/api/v1"
+// What lies below these needs the token: the API, and what only a lab has.
+const (
+	apiPrefix = "/api/v1"
+	labPrefix = "/lab"
+)
 
 // adminName is who did what was done with the admin token. There is one token
 // so far.
@@ -73,6 +77,12 @@ func (s *Server) adminRoutes() []route {
 		{"GET", apiPrefix + "/events", s.listEvents},
 		{"GET", apiPrefix + "/audit/verify", s.verifyLedger},
 		{"GET", apiPrefix + "/backup", s.downloadBackup},
+		{"GET", labPrefix + "/clock", s.showLabClock},
+		{"PUT", labPrefix + "/clock", s.moveLabClock(labSetting)},
+		{"POST", labPrefix + "/clock/advance", s.moveLabClock(labAdvance)},
+		{"POST", labPrefix + "/clock/freeze", s.moveLabClock(only(lab.Freeze))},
+		{"POST", labPrefix + "/clock/unfreeze", s.moveLabClock(only(lab.Unfreeze))},
+		{"POST", labPrefix + "/clock/reset", s.moveLabClock(only(lab.Reset))},
 		{"GET", "/version", s.showVersion},
 		{"GET", "/livez", s.livez},
 		{"GET", "/readyz", s.readyz},
@@ -147,13 +157,14 @@ func (s *Server) guardAdmin(next http.Handler) http.Handler {
 		h.Set("Cache-Control", "no-store")
 		h.Set("X-Content-Type-Options", "nosniff")
 		h.Set("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
+		s.tellLabTime(h)
 		escaped := r.URL.EscapedPath()
 		switch {
 		case !s.hostAllowed(r.Host):
 			s.fail(w, r, newProblem(http.StatusForbidden, "foreign-host", "this listener does not answer to that host name"))
 		case crossOrigin.Check(r) != nil:
 			s.fail(w, r, newProblem(http.StatusForbidden, "cross-origin", "cross-origin requests are not allowed"))
-		case (escaped == apiPrefix || strings.HasPrefix(escaped, apiPrefix+"/")) && !s.authorised(r):
+		case (below(escaped, apiPrefix) || below(escaped, labPrefix)) && !s.authorised(r):
 			h.Set("WWW-Authenticate", `Bearer realm="understudy"`)
 			s.fail(w, r, newProblem(http.StatusUnauthorized, "unauthorized", "a valid bearer token is needed"))
 		case escaped != path.Clean("/"+escaped): // the mux would redirect
@@ -162,6 +173,11 @@ func (s *Server) guardAdmin(next http.Handler) http.Handler {
 			next.ServeHTTP(w, r)
 		}
 	})
+}
+
+// below says whether a path is a prefix or lies below it.
+func below(path, prefix string) bool {
+	return path == prefix || strings.HasPrefix(path, prefix+"/")
 }
 
 // hostAllowed is the defence against DNS rebinding: a page may point its own

@@ -165,7 +165,7 @@ func TestDescriptionOfRoutes(t *testing.T) {
 
 // Every answer is made of the fields that are described, and no others.
 func TestDescriptionOfAnswers(t *testing.T) {
-	h := open(t, ownAuthority(ca.ShapeChain))
+	h := open(t, ownAuthority(ca.ShapeChain), new(laboratory).inHouse)
 	d := readDescription(t, h)
 	certificate := serialOf(h.enrol("C02XL0GTJGH5"))
 	approved, denied := h.waiting("C02XL0GTJGH6"), h.waiting("C02XL0GTJGH7")
@@ -208,6 +208,12 @@ func TestDescriptionOfAnswers(t *testing.T) {
 		{"GET", "/api/v1/authority/rollover", "", "", 200},
 		{"GET", "/api/v1/events", "", "", 200},
 		{"GET", "/api/v1/audit/verify", "", "", 200},
+		{"GET", "/lab/clock", "", "", 200},
+		{"PUT", "/lab/clock", "", `{"offset_seconds":60}`, 200},
+		{"POST", "/lab/clock/advance", "", `{"by_seconds":60}`, 200},
+		{"POST", "/lab/clock/freeze", "", "", 200},
+		{"POST", "/lab/clock/unfreeze", "", "", 200},
+		{"POST", "/lab/clock/reset", "", "", 200},
 		{"GET", "/version", "", "", 200},
 		{"GET", "/livez", "", "", 200},
 		{"GET", "/readyz", "", "", 200},

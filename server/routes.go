@@ -49,6 +49,7 @@ func fixedText(status int, text string) response {
 // matches as it is or not at all.
 func (s *Server) servePublic(w http.ResponseWriter, r *http.Request) {
 	operation := operationUnknown
+	s.tellLabTime(w.Header())
 	defer func() {
 		if v := recover(); v != nil {
 			s.panicked(v)

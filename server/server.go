@@ -25,6 +25,7 @@ import (
 	"understudy.example/understudy/depot"
 	"understudy.example/understudy/devicelist"
 	"understudy.example/understudy/enroll"
+	"understudy.example/understudy/lab"
 )
 
 // Config is what a Server works with. All of it is needed but what says that
@@ -64,6 +65,9 @@ type Config struct {
 	Exchanges *Exchanges
 	// Upkeep is what the server can do for its data. Optional.
 	Upkeep Upkeep
+	// LabClock moves Clock. Nil unless this is a lab: the paths of a lab's
+	// clock then do not exist.
+	LabClock *lab.Clock
 }
 
 // Server has the handlers of both listeners. It is safe for concurrent use.
@@ -95,6 +99,7 @@ type Server struct {
 	deviceFiles  *devicelist.Files
 	upkeep       Upkeep
 	backingUp    atomic.Bool
+	labClock     *lab.Clock // nil unless this is a lab
 
 	public, admin http.Handler
 }
@@ -129,6 +134,7 @@ func New(c Config) (*Server, error) {
 		revocation:     c.Revocation,
 		deviceFiles:    c.DeviceFiles,
 		upkeep:         c.Upkeep,
+		labClock:       c.LabClock,
 		proxies:        proxies(c.TrustedProxies),
 		limiter:        limits,
 		gate:           newGate(c.MaxInFlight),

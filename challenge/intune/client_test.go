@@ -144,7 +144,7 @@ func TestFailures(t *testing.T) {
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t)
-			c, s := w.client(t, func(o *intune.Options) { o.Deadline = 2 * time.Second }), w.good(t)
+			c, s := w.client(t, func(o *intune.Options) { o.Deadline = time.Minute }), w.good(t)
 			if strings.HasSuffix(name, "slow") {
 				c = w.client(t, func(o *intune.Options) { o.Deadline = 50 * time.Millisecond })
 				if tc.fault.Service == fake.ServiceValidate || tc.fault.Service == fake.ServiceGraph {

@@ -79,7 +79,7 @@ func newWorld(t *testing.T) *world {
 	roots.AppendCertsFromPEM(server.RootPEM)
 	w.options = intune.Options{
 		Cloud:  intune.Cloud{Authority: cloud.Authority(), GraphURL: cloud.GraphURL(), IntuneResource: fake.IntuneResource},
-		Tenant: domain, ClientID: clientID, Secret: secret, RootCAs: roots, CallerInfo: "Understudy test", Deadline: 5 * time.Second,
+		Tenant: domain, ClientID: clientID, Secret: secret, RootCAs: roots, CallerInfo: "Understudy test", Deadline: time.Minute,
 		Observe: func(e intune.Exchange) {
 			w.mu.Lock()
 			defer w.mu.Unlock()

@@ -41,6 +41,7 @@ func (a *app) printIdentity(item api.Identity) error {
 		"not before", output.Time(item.NotBefore),
 		"not after", output.Time(item.NotAfter),
 		"issued at", output.Time(item.IssuedAt),
+		"under a clock", clockOffset(item.ClockOffsetSeconds),
 		"revoked at", optionalTime(item.RevokedAt),
 		"revoked because", item.RevocationReason,
 		"revoked by", item.RevokedBy,

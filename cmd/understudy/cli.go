@@ -35,10 +35,12 @@ type cli struct {
 	Rebuild rebuildCmd `cmd:"" help:"Make the database anew from its ledger."`
 	Audit   auditCmd   `cmd:"" help:"The ledger, in which every record vouches for those before it."`
 	Decode  decodeCmd  `cmd:"" help:"Explain a SCEP message, certificate request, certificate or CRL."`
+	Lab     labCmd     `cmd:"" help:"What only a server that was started with --lab does."`
 	Mac     macCmd     `cmd:"" help:"Act as a Mac."`
 	Load    loadCmd    `cmd:"" help:"Put any SCEP server under load and measure it."`
 	FakeMS  fakeMSCmd  `cmd:"" name:"fake-microsoft" help:"Stand in for Entra, Graph and Intune."`
 	Conform conformCmd `cmd:"" name:"conformance" help:"Put any SCEP server to the test of RFC 8894, case by case."`
+	Seed    seedCmd    `cmd:"" help:"Fill a store with made-up certificates, for trials at scale."`
 	Setting settingCmd `cmd:"" name:"settings" help:"Show every setting and where its value comes from."`
 	Version versionCmd `cmd:"" help:"Show the version."`
 }
@@ -100,7 +102,11 @@ func notFound(path string, err error) error {
 	if !errors.As(err, &problem) || problem.Status != http.StatusNotFound {
 		return err
 	}
-	_, name, _ := strings.Cut(strings.TrimPrefix(path, "/api/v1/"), "/") // after the collection
+	rest, ofTheAPI := strings.CutPrefix(path, "/api/v1/")
+	if !ofTheAPI {
+		return err
+	}
+	_, name, _ := strings.Cut(rest, "/") // after the collection
 	name, _, _ = strings.Cut(name, "/")
 	if name, unescaped := url.PathUnescape(name); unescaped == nil && name != "" {
 		return fmt.Errorf("%s: %w", name, err)

@@ -33,6 +33,7 @@ type serveFlags struct {
 	RateLimit        rateLimit `default:"6000/min" placeholder:"N/min" help:"SCEP messages that one client may send (default: ${default}); 0 is no limit."`
 	MaxInFlight      int       `default:"0" placeholder:"N" help:"SCEP messages that are worked on at once; 0 means two for each core."`
 	JSON             bool      `name:"json" help:"When ready, print one line of JSON instead of text."`
+	Lab              bool      `help:"This is a lab: its clock can be moved, see \"understudy lab\"."`
 	LogFormat        string    `enum:"text,json" default:"text" help:"Form of the log on standard error: text or json."`
 }
 
@@ -51,7 +52,8 @@ requests under way finish, a second signal stops at once.
     understudy serve --data lab --listen 127.0.0.1:0 --admin-listen 127.0.0.1:0 --json`
 }
 
-// raInterval is how often the RA certificate's age is looked at.
+// raInterval is how often the RA certificate's age is looked at, besides after
+// every move of the clock.
 const raInterval = time.Hour
 
 // Run serves until a signal.
@@ -91,7 +93,7 @@ func (in *instance) serve(ctx context.Context, a *app, p *plan, log *slog.Logger
 		Configurations:     in.configurations,
 		Depot:              in.depot,
 		Authority:          in.authority,
-		Clock:              clock.System{},
+		Clock:              in.clock,
 		Log:                log,
 		BaseURL:            in.baseURL,
 		TrustedProxies:     p.proxies,
@@ -104,6 +106,7 @@ func (in *instance) serve(ctx context.Context, a *app, p *plan, log *slog.Logger
 		DeviceFiles:        w.files,
 		Exchanges:          in.exchanges,
 		Upkeep:             in.upkeep(),
+		LabClock:           in.labClock(w, log),
 	})
 	if err != nil {
 		return err
@@ -132,18 +135,11 @@ func (in *instance) serve(ctx context.Context, a *app, p *plan, log *slog.Logger
 
 // keepRA replaces the RA certificate when its time has come.
 func (in *instance) keepRA(ctx context.Context, log *slog.Logger) {
-	ticker := time.NewTicker(raInterval)
-	defer ticker.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-ticker.C:
-			if err := in.rotateRA(ctx, log); err != nil {
-				log.Error("RA certificate not replaced", "error", err)
-			}
+	clock.Every(ctx, in.clock, raInterval, func(ctx context.Context) {
+		if err := in.rotateRA(ctx, log); err != nil && ctx.Err() == nil {
+			log.Error("RA certificate not replaced", "error", err)
 		}
-	}
+	})
 }
 
 // rotateRA replaces the RA certificate if it is due and puts the new one on
@@ -158,7 +154,7 @@ func (in *instance) rotateRA(ctx context.Context, log *slog.Logger) error {
 		log.Info("RA certificate replaced", "not_after", now.RA.NotAfter)
 	}
 	return in.depot.RecordAuthority(ctx, depot.AuthorityGeneration{
-		At:     clock.System{}.Now(),
+		At:     in.clock.Now(),
 		Root:   now.Root.Raw,
 		Issuer: now.Issuer.Raw,
 		RA:     now.RA.Raw,

@@ -33,6 +33,8 @@ type instance struct {
 	token          string
 	depot          depot.Depot
 	store          *bolt.Depot // the same
+	clock          clock.Clock // what everything goes by that is the authority's
+	lab            *clock.Lab  // the same; nil unless this is a lab
 	authority      *ca.Authority
 	configurations *configuration.Set
 	exchanges      *server.Exchanges
@@ -60,7 +62,7 @@ func open(ctx context.Context, a *app, p *plan, log *slog.Logger) (in *instance,
 	}()
 	// The store comes first: its lock keeps a second server from everything
 	// that follows.
-	if err := in.openStore(p, log); err != nil {
+	if err := in.openStore(ctx, p, log); err != nil {
 		return in, err
 	}
 	if err := in.listen(p); err != nil {
@@ -102,15 +104,16 @@ func (p *plan) store(dir datadir.Dir) string {
 	return dir.Store()
 }
 
-func (in *instance) openStore(p *plan, log *slog.Logger) error {
+func (in *instance) openStore(ctx context.Context, p *plan, log *slog.Logger) error {
+	in.makeClock(p)
 	// The store is made before the authority, so beside an authority there was one.
 	_, err := os.Stat(in.dir.Authority())
-	store, err := bolt.Open(p.store(in.dir), bolt.Options{Clock: clock.System{}, Log: log, Random: rand.Reader, MustExist: err == nil})
+	store, err := bolt.Open(p.store(in.dir), bolt.Options{Clock: in.clock, Log: log, Random: rand.Reader, MustExist: err == nil})
 	if err != nil {
 		return err
 	}
 	in.depot, in.store = store, store
-	return nil
+	return in.setClock(ctx, log)
 }
 
 // openAuthority opens the authority or makes one. It makes none beside a store
@@ -125,8 +128,9 @@ func (in *instance) openAuthority(ctx context.Context, p *plan, log *slog.Logger
 		Org:       p.flags.Org,
 		Shape:     ca.Shape(p.flags.Authority),
 		IssuerKey: p.flags.IssuerKey,
-		Clock:     clock.System{},
+		Clock:     in.clock,
 		Random:    rand.Reader,
+		AnyTime:   in.lab != nil, // else nobody could move the clock back
 
 		Distribution: distribution(p.flags.BaseURL),
 	}
@@ -173,8 +177,12 @@ func (in *instance) checkIssuer(ctx context.Context, p *plan, log *slog.Logger) 
 	if err != nil {
 		return fmt.Errorf("read store: %w", err)
 	}
+	madeUp, err := in.madeUp(ctx, log)
+	if err != nil {
+		return err
+	}
 	issued := func(g ca.Generation) bool { return latest.Items[0].IssuerSHA256 == sha256.Sum256(g.Issuer.Raw) }
-	if len(latest.Items) == 0 || slices.ContainsFunc(in.authority.Generations(), issued) {
+	if len(latest.Items) == 0 || madeUp[latest.Items[0].IssuerSHA256] || slices.ContainsFunc(in.authority.Generations(), issued) {
 		return nil
 	}
 	if err := upkeep.Belongs(in.dir, p.store(in.dir)); err != nil {
@@ -204,6 +212,7 @@ func (in *instance) openTLS(p *plan) error {
 		in.tls = tlsConfig(certificate)
 		return nil
 	}
+	// TLS is between machines: a client of this listener goes by its own clock.
 	certificate, err := selftls.Certificate(in.dir, p.tlsHosts(in.baseURL), clock.System{}.Now())
 	if err != nil {
 		return err
@@ -231,7 +240,7 @@ func (p *plan) tlsHosts(baseURL string) []string {
 // openConfigurations loads the configurations. At the first start it adds the
 // default one.
 func (in *instance) openConfigurations(ctx context.Context, p *plan, log *slog.Logger) (err error) {
-	if in.configurations, err = configuration.Load(ctx, in.depot, clock.System{}, rand.Reader, configuration.WithDelegate(in.delegate(log))); err != nil {
+	if in.configurations, err = configuration.Load(ctx, in.depot, in.clock, rand.Reader, configuration.WithDelegate(in.delegate(log))); err != nil {
 		return err
 	}
 	if !in.first {
@@ -272,7 +281,7 @@ func (in *instance) upkeep() server.Upkeep {
 	return server.Upkeep{
 		VerifyLedger: in.store.VerifyLedger,
 		Backup: func(ctx context.Context, w io.Writer, keys bool) error {
-			return upkeep.Backup(ctx, w, in.dir, in.store, upkeep.Content{Keys: keys, Version: version(), Now: clock.System{}.Now()})
+			return upkeep.Backup(ctx, w, in.dir, in.store, upkeep.Content{Keys: keys, Version: version(), Now: in.clock.Now()})
 		},
 	}
 }

@@ -5,7 +5,6 @@ import (
 	"crypto/x509"
 	"log/slog"
 
-	"understudy.example/understudy/clock"
 	"understudy.example/understudy/connector"
 	"understudy.example/understudy/devicelist"
 	"understudy.example/understudy/enroll"
@@ -27,7 +26,7 @@ type workers struct {
 // workers makes them. A configuration whose list of devices is wanted and
 // cannot be had stops the start.
 func (in *instance) workers(ctx context.Context, log *slog.Logger) (*workers, error) {
-	options := revocation.Options{Clock: clock.System{}, Log: log}
+	options := revocation.Options{Clock: in.clock, Log: log}
 	w := &workers{
 		auditor:   enroll.NewKeyAuditor(log),
 		publisher: revocation.NewPublisher(in.authority, in.depot, options),
@@ -38,9 +37,9 @@ func (in *instance) workers(ctx context.Context, log *slog.Logger) (*workers, er
 	w.connector = connector.New(connector.Options{
 		Configurations: in.configurations.List, Identity: in.depot.Identity, Revoke: w.revocation.Revoke, Log: log,
 	})
-	w.enroll = enroll.New(in.depot, in.authority, clock.System{}, w.auditor,
+	w.enroll = enroll.New(in.depot, in.authority, in.clock, w.auditor,
 		enroll.WithConfigurations(in.configurations.ByID), enroll.WithCRLs(w.crl), enroll.WithRevoked(func(issuer [32]byte) { w.publisher.Changed(issuer) }))
-	w.files = devicelist.New(in.configurations, w.enroll.Devices(), clock.System{}, log)
+	w.files = devicelist.New(in.configurations, w.enroll.Devices(), in.clock, log)
 	if err := w.files.Open(ctx); err != nil {
 		return nil, err
 	}

@@ -37,8 +37,12 @@ var arrows = map[string][]string{
 	"redistribution": {"clock", "depot"},
 	"connector":      {"challenge/intune", "configuration", "depot"},
 	"devicelist":     {"clock", "configuration", "depot"},
+	"lab":            {"clock", "depot", "device"},
 	"enroll":         {"ca", "challenge", "clock", "configuration", "depot", "device", "devicelist", "refusal", "scep"},
-	"server":         {"ca", "challenge", "clock", "configuration", "depot", "device", "devicelist", "enroll", "ocsp", "refusal", "revocation", "scep"},
+	"server":         {"ca", "challenge", "clock", "configuration", "depot", "device", "devicelist", "enroll", "lab", "ocsp", "refusal", "revocation", "scep"},
+
+	// What people look for and take away.
+	"inspect": {"depot", "device"},
 
 	// What explains the wire to people.
 	"explain": {"device", "scep"},
@@ -83,7 +87,7 @@ var homes = map[string][]string{
 	"go.mozilla.org/pkcs7":       {"scep/client"},
 
 	// DER and text.
-	"golang.org/x/crypto/cryptobyte": {"ca", "challenge/intune/fake", "conformance", "device", "ocsp", "scep", "scep/client", "scep/client/craft", "scep/internal/cms"},
+	"golang.org/x/crypto/cryptobyte": {"ca", "challenge/intune/fake", "conformance", "device", "lab", "ocsp", "scep", "scep/client", "scep/client/craft", "scep/internal/cms"},
 	"golang.org/x/text":              {"device"},
 
 	// Tokens of Microsoft's.

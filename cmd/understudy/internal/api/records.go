@@ -129,6 +129,7 @@ type Identity struct {
 		Digest string `json:"digest"`
 		Cipher string `json:"cipher"`
 	} `json:"wire"`
+	ClockOffsetSeconds        int64    `json:"clock_offset_seconds"`
 	RequestedSANs             []string `json:"requested_sans"`
 	Warnings                  []string `json:"warnings"`
 	PreviousCertificateSerial string   `json:"previous_certificate_serial"`
