@@ -388,7 +388,8 @@ func (s *suite) rechecks() {
 	one, err := s.d.Rechecks(s.ctx, 1)
 	s.wantError("Rechecks", err, nil)
 	s.equal("the oldest", recheckedSerials(one), serialsOf(1))
-	s.rechecked("noted again since", 1, 3)
+	s.commit(windowed(4, "device", 4))
+	s.rechecked("noted again since, once", 3, 1)
 }
 
 // recheckBehindWatermark: what becomes current where the announcer has looked
