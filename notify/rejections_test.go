@@ -135,6 +135,24 @@ func TestRejectionsInAFlood(t *testing.T) {
 	}
 }
 
+// However many configurations there are, few are told of at once; the others
+// wait for the end of the minute.
+func TestFewAtOnce(t *testing.T) {
+	r := newRefusals(t)
+	for round := range 2 {
+		for i := range 20 {
+			r.Note(fmt.Sprintf("rac%d", i), "", "challenge_wrong", "")
+		}
+		for range 6 * (1 - round) {
+			r.next()
+		}
+	}
+	r.stop()
+	if sums, all := r.count(); all != 40 || sums != 6*2+14 {
+		t.Errorf("%d refusals in %d records, want 40 in 26", all, sums)
+	}
+}
+
 // However many configurations there are, memory is bounded.
 func TestRejectionsAreBounded(t *testing.T) {
 	r := newRefusals(t)

@@ -154,7 +154,10 @@ func (s *store) NotifiedThrough(_ context.Context, id string) (uint64, error) {
 	return s.through[id], nil
 }
 
-func (s *store) SaveProgress(_ context.Context, p depot.Progress) error {
+func (s *store) SaveProgress(ctx context.Context, p depot.Progress) error {
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.onSave != nil {
