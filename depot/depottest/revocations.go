@@ -167,7 +167,9 @@ func (s *suite) hold() {
 		s.equal("release", s.revoke(release), id)
 		s.identity(id)
 		listed()
-		s.equal("event", s.lastEvents(1), []depot.Event{eventOf(depot.EventCertificateReleased, release.At, id)})
+		event := eventOf(depot.EventCertificateReleased, release.At, id)
+		event.By = release.By
+		s.equal("event", s.lastEvents(1), []depot.Event{event})
 		_, err = s.d.Revoke(s.ctx, release)
 		s.wantError("release what is free", err, depot.ErrInvalid)
 		s.d = s.reopen()
