@@ -347,8 +347,8 @@ type IdentityQuery struct {
 	AsOf time.Time
 	// Match is asked last, nil: everything. The identity that it sees has no
 	// DER, which is read for those only that are on the page. The standing is
-	// the present one, whatever AsOf says, and StandingNone unless
-	// WithStanding. It must not call the depot.
+	// as of AsOf too, and StandingNone unless WithStanding. It must not call
+	// the depot.
 	Match        func(Identity, Standing) bool
 	WithStanding bool
 	Order        Order

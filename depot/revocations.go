@@ -96,8 +96,9 @@ func (i Identity) Revoke(r Revocation) (Identity, error) {
 // depot's to give.
 func (r Revocation) Event(i Identity) Event {
 	e := i.event(EventCertificateRevoked, r.At)
+	e.By, e.Reason = r.By, string(r.Reason)
 	if r.Reason == ReasonRemoveFromCRL {
-		e.Type = EventCertificateReleased
+		e.Type, e.Reason = EventCertificateReleased, ""
 	}
 	return e
 }

@@ -294,18 +294,21 @@ func (s *selection) look(serial []byte) (depot.Identity, bool, error) {
 	}
 	standing := depot.StandingNone
 	if s.query.WithStanding {
-		now, err := stanceOf(s.tx, found.record, serial)
-		if err != nil {
+		if standing, err = s.standing(found.record, serial); err != nil {
 			return id, false, err
 		}
-		end, err := readHead(s.tx) // another's step can have changed it
-		if err != nil {
-			return id, false, err
-		}
-		s.changed = max(s.changed, end.number)
-		standing = now.standing
 	}
 	return id, s.query.Match(id, standing), nil
+}
+
+// standing returns how an identity stands, or stood as of the query's time.
+func (s *selection) standing(i depot.Identity, serial []byte) (depot.Standing, error) {
+	if !s.query.AsOf.IsZero() {
+		was, _, err := wasItem(s.tx, serial, s.query.AsOf)
+		return was.Standing, err
+	}
+	now, err := stanceOf(s.tx, i, serial)
+	return now.standing, err
 }
 
 // before moves the cursor to the last key that is not above key.

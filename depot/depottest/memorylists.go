@@ -101,7 +101,11 @@ func (m *Memory) show(q depot.IdentityQuery, i depot.Identity) (depot.Identity, 
 	asked := i
 	asked.DER = nil
 	standing := depot.StandingNone
-	if q.WithStanding {
+	switch {
+	case q.WithStanding && !q.AsOf.IsZero():
+		was, _ := m.wasItem(*m.find(i.CertificateSerial), q.AsOf)
+		standing = was.Standing
+	case q.WithStanding:
 		now, _ := m.findItem(i.CertificateSerial)
 		standing = now.Standing
 	}

@@ -87,7 +87,9 @@ func (s *suite) revokeFind() {
 		id := revoked(want(of(issuer, n), ""), r)
 		s.equal("Revoke", s.revoke(r), id)
 		s.identity(id)
-		s.equal("event", s.lastEvents(1), []depot.Event{eventOf(depot.EventCertificateRevoked, r.At, id)})
+		event := eventOf(depot.EventCertificateRevoked, r.At, id)
+		event.By, event.Reason = r.By, string(reason)
+		s.equal("event", s.lastEvents(1), []depot.Event{event})
 		lines = append(lines, depot.RevokedCertificate{CertificateSerial: id.CertificateSerial, Reason: reason, RevokedAt: utc(r.At), NotAfter: id.NotAfter})
 	}
 	s.d = s.reopen()
@@ -165,7 +167,9 @@ func (s *suite) hold() {
 		s.equal("release", s.revoke(release), id)
 		s.identity(id)
 		listed()
-		s.equal("event", s.lastEvents(1), []depot.Event{eventOf(depot.EventCertificateReleased, release.At, id)})
+		event := eventOf(depot.EventCertificateReleased, release.At, id)
+		event.By = release.By
+		s.equal("event", s.lastEvents(1), []depot.Event{event})
 		_, err = s.d.Revoke(s.ctx, release)
 		s.wantError("release what is free", err, depot.ErrInvalid)
 		s.d = s.reopen()
