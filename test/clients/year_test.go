@@ -5,6 +5,7 @@ package clients
 import (
 	"encoding/json"
 	"fmt"
+	"net/http"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -216,6 +217,33 @@ func TestYearSurvivesRestarts(t *testing.T) {
 	}
 	if want := []string{"certificate.issued", "due", "missed"}; !slices.Equal(about, want) {
 		t.Errorf("events %q, want %q", about, want)
+	}
+}
+
+// TestYearIsSettled asks for what follows from a move of the clock the moment
+// that the move is answered.
+func TestYearIsSettled(t *testing.T) {
+	y := newYear(t)
+	serial := y.enrol(t, "C02XLYEAR021")
+	y.ends(t, serial)
+	for _, step := range []struct {
+		to   time.Time
+		want string
+	}{
+		{y.first.Add(-30 * day), "redistribution.due"},
+		{y.first.Add(-28 * day), "redistribution.stalled"},
+		{y.first, "redistribution.missed"},
+	} {
+		if step.want == "redistribution.stalled" {
+			y.verb(t, "window", "ack", serial)
+		}
+		if status, answer := y.server.Admin(t, http.MethodPut, "/lab/clock", fmt.Sprintf(`{"at":%q}`, stamp(step.to))); status != http.StatusOK {
+			t.Fatalf("move the clock: status %d: %s", status, answer)
+		}
+		_, answer := y.server.Admin(t, http.MethodGet, "/api/v1/events?types="+step.want, "")
+		if !strings.Contains(string(answer), serial) {
+			t.Errorf("when the clock was at %s there was no %s", stamp(step.to), step.want)
+		}
 	}
 }
 
