@@ -84,7 +84,7 @@ func lived(t testing.TB, n int) string {
 
 // What afterlife adds.
 const (
-	afterlifeRecords      = 27 + 15 + windowRecords
+	afterlifeRecords      = 27 + 15 + 13 + windowRecords
 	afterlifeCertificates = 6 + 5 + windowCertificates
 )
 
@@ -95,6 +95,7 @@ func afterlife(t testing.TB, d *bolt.Depot) {
 	t.Helper()
 	happens(t, d)
 	windowlife(t, d)
+	beside(t, d)
 }
 
 // happens lets happen what format 2 has room for.
@@ -205,6 +206,41 @@ func deliveries(t testing.TB, d *bolt.Depot) {
 	must(t, err)
 }
 
+// beside lets happen what happens beside enrolment: tokens that live and one
+// that does not, webhooks in every state, a clock that was moved, refusals, a
+// trial.
+func beside(t testing.TB, d *bolt.Depot) {
+	t.Helper()
+	ctx := t.Context()
+	for n := range 2 {
+		must(t, d.AddToken(ctx, depottest.Token(n)))
+		w := depottest.Webhook(n)
+		must(t, d.AddWebhook(ctx, w))
+		must(t, d.SaveProgress(ctx, depot.Progress{WebhookID: w.ID, Store: []depot.Notification{{WebhookID: w.ID, Event: 2, LastError: "no answer"},
+			{WebhookID: w.ID, Event: 3, Dead: true}}}))
+	}
+	_, err := d.RemoveToken(ctx, depottest.Token(0).ID, "operator", depottest.Epoch)
+	must(t, err)
+	gone, off := depottest.Webhook(0), depottest.Webhook(1)
+	gone.Revision, gone.RemovedAt = 2, depottest.Epoch
+	must(t, d.SetWebhook(ctx, gone, depot.EventWebhookRemoved))
+	off.Revision = 2
+	must(t, d.SetWebhook(ctx, off, depot.EventWebhookChanged))
+	off.Revision, off.DisabledAt, off.DisabledWhy = 3, depottest.Epoch, "410 Gone"
+	must(t, d.SetWebhook(ctx, off, depot.EventWebhookDisabled))
+	for n := range 2 {
+		var c depot.LabClock
+		depottest.Fill(&c, 80+n)
+		must(t, d.SetLabClock(ctx, c, depottest.Epoch.Add(time.Duration(n)*time.Hour)))
+		var s depot.Seeding
+		depottest.Fill(&s, 82+n)
+		must(t, d.RecordSeeding(ctx, s))
+	}
+	var r depot.Rejections
+	depottest.Fill(&r, 84)
+	must(t, d.RecordRejections(ctx, r))
+}
+
 var anIssuer = [32]byte{1, 2, 3}
 
 func configurations(t testing.TB, d *bolt.Depot) {
@@ -243,9 +279,9 @@ func must(t testing.TB, err error) {
 }
 
 // dump returns everything in a closed database but what only concerns its own
-// files (which records were still owed to the ledger, and how it was closed),
-// and the CSRs and how far the announcer had come, which the ledger does not
-// have.
+// files (which records were still owed to the ledger, and how it was closed)
+// and what the ledger does not have: CSRs, how far the announcer had come, and
+// what webhooks still have to get.
 func dump(t testing.TB, dir string) map[string]string {
 	t.Helper()
 	db, err := bbolt.Open(filepath.Join(dir, "store.db"), 0o600, &bbolt.Options{ReadOnly: true})
@@ -265,7 +301,7 @@ func dump(t testing.TB, dir string) map[string]string {
 	return all
 }
 
-var unledgered = []string{"pending", "held_back_csrs", "rechecks", "rechecks_by_serial", "watermarks"}
+var unledgered = []string{"pending", "held_back_csrs", "rechecks", "rechecks_by_serial", "watermarks", "webhook_progress", "notifications"}
 
 // sameDump compares two dumps and shows the first few differences.
 func sameDump(t testing.TB, got, want map[string]string) {
@@ -301,6 +337,10 @@ type story struct {
 	CRLNumber      uint64                     // of anIssuer
 	Challenges     []depot.Challenge
 	HeldBack       []string // certificate serials
+	Tokens         []depot.Token
+	Webhooks       []depot.Webhook
+	Clock          depot.LabClock
+	Seedings       []depot.Seeding
 }
 
 func tell(t testing.TB, d depot.Depot) story {
@@ -386,6 +426,14 @@ func tellSteps(t testing.TB, d depot.Depot, s *story) {
 	for _, u := range held {
 		s.HeldBack = append(s.HeldBack, u.Identity.CertificateSerial)
 	}
+	s.Tokens, err = d.Tokens(ctx)
+	must(t, err)
+	s.Webhooks, err = d.Webhooks(ctx)
+	must(t, err)
+	s.Clock, err = d.LabClock(ctx)
+	must(t, err)
+	s.Seedings, err = d.Seedings(ctx)
+	must(t, err)
 }
 
 // told opens a store, lets it tell everything and be looked through, and

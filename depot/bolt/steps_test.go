@@ -87,7 +87,9 @@ func TestLedgerHoldsSteps(t *testing.T) {
 		"request.approved": 1, "certificate.revoked": 5, "certificate.released": 2, "certificate.used": 2, "crl.number": 3,
 		"configuration.devices_listed": 3, "configuration.devices_unlisted": 1,
 		"challenge.issued": 5, "challenge.withdrawn": 1, "certificate.delivered": 1, "certificate.void": 2,
-		"redistribution.acknowledged": 3, "redistribution.unacknowledged": 1, "redistribution.missed": 1, "certificate.superseded": 1})
+		"redistribution.acknowledged": 3, "redistribution.unacknowledged": 1, "redistribution.missed": 1, "certificate.superseded": 1,
+		"token.added": 2, "token.removed": 1, "webhook.added": 2, "webhook.changed": 1, "webhook.disabled": 1, "webhook.removed": 1,
+		"clock.moved": 2, "store.seeded": 2, "challenge.rejected": 1})
 	equal(t, nil, revocations[0], depot.Revocation{CertificateSerial: depottest.Issuance(900_001).Identity.CertificateSerial,
 		Reason: depot.ReasonSuperseded, At: depottest.Epoch, By: "operator", Note: "not \xff UTF-8"})
 }
@@ -146,6 +148,10 @@ func TestStepsUnseen(t *testing.T) {
 	_, err := d.Revoke(ctx, held)
 	must(t, err)
 	must(t, d.SetDeviceList(ctx, depot.DeviceList{ConfigurationID: "rac0"}))
+	must(t, d.AddToken(ctx, depottest.Token(1)))
+	goneHook := depottest.Webhook(1)
+	must(t, d.AddWebhook(ctx, goneHook))
+	goneHook.Revision, goneHook.RemovedAt = 2, depottest.Epoch
 	given, old, spends := depottest.Challenge(1), depottest.Challenge(2), depottest.Issuance(8)
 	old.ID, spends.Challenge.ID = "ch_old", "ch_old"
 	must(t, d.AddChallenge(ctx, old, 1))
@@ -226,6 +232,52 @@ func TestStepsUnseen(t *testing.T) {
 			func() error { _, err := d.Void(ctx, late.CertificateSerial, "", depottest.Epoch); return err },
 			func() error { _, err := d.Identity(ctx, renewed); return err },
 		},
+		"a token": {
+			func() error { return d.AddToken(ctx, depottest.Token(2)) },
+			func() error { _, err := d.TokenBySHA256(ctx, depottest.Token(2).SHA256); return err },
+		},
+		"a token that is gone": {
+			func() error { _, err := d.RemoveToken(ctx, "tk_1", "", depottest.Epoch); return err },
+			func() error { _, err := d.Tokens(ctx); return err },
+		},
+		"a webhook": {
+			func() error { return d.AddWebhook(ctx, depottest.Webhook(2)) },
+			func() error { _, err := d.Webhook(ctx, "wh_2"); return err },
+		},
+		"where a webhook begins": {
+			func() error { return d.AddWebhook(ctx, depottest.Webhook(2)) },
+			func() error { _, err := d.NotifiedThrough(ctx, "wh_2"); return err },
+		},
+		"a webhook that is gone": {
+			func() error { return d.SetWebhook(ctx, goneHook, depot.EventWebhookRemoved) },
+			func() error { _, err := d.Webhooks(ctx); return err },
+		},
+		"notifications that are gone": {
+			func() error { return d.SetWebhook(ctx, goneHook, depot.EventWebhookRemoved) },
+			func() error { _, err := d.Notifications(ctx, depot.NotificationQuery{WebhookID: "wh_1"}); return err },
+		},
+		"progress that is gone": {
+			func() error { return d.SetWebhook(ctx, goneHook, depot.EventWebhookRemoved) },
+			func() error { _, _, err := d.NotificationCounts(ctx, "wh_1"); return err },
+		},
+		"a clock": {
+			func() error { return d.SetLabClock(ctx, depot.LabClock{ChangedAt: depottest.Epoch}, depottest.Epoch) },
+			func() error { _, err := d.LabClock(ctx); return err },
+		},
+		"a seeding": {
+			func() error {
+				return d.RecordSeeding(ctx, depot.Seeding{At: depottest.Epoch, ConfigurationID: "rac0", Count: 1})
+			},
+			func() error { _, err := d.Seedings(ctx); return err },
+		},
+		"a name in the list": {
+			func() error { _, err := d.Revoke(ctx, free); return err },
+			func() error {
+				_, err := d.Identities(ctx, depot.IdentityQuery{NameKind: depot.NameUPN, Name: "text", NamePrefix: true,
+					Match: func(depot.Identity, depot.Standing) bool { return false }})
+				return err
+			},
+		},
 		"a device list that is gone": {
 			func() error { return d.RemoveDeviceList(ctx, "rac0", "", depottest.Epoch) },
 			func() error { _, err := d.DeviceList(ctx, "rac0"); return err },
@@ -263,7 +315,7 @@ func TestCheckFindsSteps(t *testing.T) {
 	}
 	for _, bucket := range []string{"requests", "requests_by_id", "requests_by_transaction", "requests_by_message", "revoked", "unused", "crl_numbers", "device_lists",
 		"challenges", "challenges_given", "challenges_by_id", "challenges_by_sha256", "challenges_outstanding", "challenges_unspent",
-		"held_back", "held_back_csrs",
+		"held_back", "held_back_csrs", "by_name", "tokens", "tokens_by_sha256", "webhooks", "webhook_progress", "notifications", "seedings",
 		"by_standing", "standing_counters", "by_stall", "redistribution", "rechecks", "rechecks_by_serial"} {
 		for name, damage := range map[string]func(*bbolt.Bucket, []byte, []byte) error{
 			"removed": func(b *bbolt.Bucket, k, _ []byte) error { return b.Delete(k) },
@@ -327,6 +379,15 @@ func TestVerifyNamesEditedSteps(t *testing.T) {
 		"redistribution.unacknowledged":  {`"by":"operator"`, `"by":"somebody"`},
 		"redistribution.missed":          {`"mark":"missed"`, `"mark":"mizzed"`},
 		"certificate.superseded":         {`"superseded_by":"0a0dbc69"`, `"superseded_by":"0a0dbc6a"`},
+		"token.added":                    {`"created_by":"text `, `"created_by":"tEXt `},
+		"token.removed":                  {`"removed_by":"operator"`, `"removed_by":"somebody"`},
+		"webhook.added":                  {`"created_by":"text `, `"created_by":"tEXt `},
+		"webhook.changed":                {`"changed_by":"text `, `"changed_by":"tEXt `},
+		"webhook.disabled":               {`"disabled_why":"410 Gone"`, `"disabled_why":"410 gone"`},
+		"webhook.removed":                {`"url":"text `, `"url":"tEXt `},
+		"clock.moved":                    {`"by":"text `, `"by":"tEXt `},
+		"store.seeded":                   {`"configuration_id":"text `, `"configuration_id":"tEXt `},
+		"challenge.rejected":             {`"source_address":"text `, `"source_address":"tEXt `},
 	}
 	for _, kind := range slices.Sorted(maps.Keys(edits)) {
 		t.Run(kind, func(t *testing.T) {
@@ -393,6 +454,17 @@ func TestRebuildRefusesSteps(t *testing.T) {
 		{"certificate.superseded", `"certificate_serial":"0a0dbc68"`, `"certificate_serial":"0a0dbcff"`, "not found"},
 		{"certificate.superseded", `"certificate_serial":"0a0dbc68","at":"2026-03-29T00:59:59.123456Z","mark":"superseded"`,
 			`"certificate_serial":"0a0dbc6a","at":"2026-03-29T00:59:59.123456Z","mark":"missed"`, "announced before"},
+		{"token.added", `"id":"tk_1"`, `"id":"tk_0"`, "already exists"},
+		{"token.added", `"id":"tk_0"`, `"id":"tk_0","removed_by":"x"`, "not valid"},
+		{"token.removed", `"id":"tk_0"`, `"id":"tk_9"`, "not found"},
+		{"webhook.added", `"id":"wh_1"`, `"id":"wh_0"`, "already exists"},
+		{"webhook.added", `"revision":1`, `"revision":2`, "not valid"},
+		{"webhook.changed", `"revision":2`, `"revision":3`, "changed by another"},
+		{"webhook.changed", `"id":"wh_1"`, `"id":"wh_0"`, "not found"},
+		{"webhook.removed", `"id":"wh_0"`, `"id":""`, "not valid"},
+		{"clock.moved", `"changed_at":`, `"changed_at":"0001-01-01T00:00:00Z","was":`, "was"},
+		{"store.seeded", `"count":`, `"count":-`, "not valid"},
+		{"challenge.rejected", `"count":`, `"count":-`, "not valid"},
 	} {
 		t.Run(test.kind+" "+test.after, func(t *testing.T) {
 			edited := 0
