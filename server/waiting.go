@@ -106,12 +106,8 @@ func (s *Server) sleep(r *http.Request, last uint64, at time.Time, deadline <-ch
 	return over, err
 }
 
-// extend gives a connection so much time to come to its end. The listener's
-// own limits are for requests that are answered at once; when the one for
-// reading passes, net/http takes the client for gone.
+// extend gives an answer so much time to come to its end. The listener's own
+// limit is for what is answered at once.
 func extend(w http.ResponseWriter, by time.Duration) {
-	control := http.NewResponseController(w)
-	end := time.Now().Add(by)
-	_ = control.SetReadDeadline(end) // a recorder in a test has none
-	_ = control.SetWriteDeadline(end)
+	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(by)) // a recorder in a test has none
 }
