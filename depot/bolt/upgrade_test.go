@@ -13,6 +13,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"go.etcd.io/bbolt"
+	"understudy.example/understudy/depot"
 	"understudy.example/understudy/depot/bolt"
 )
 
@@ -55,10 +56,22 @@ func TestGoldenStores(t *testing.T) {
 			must(t, os.Remove(filepath.Join(dir, "store.db")))
 			_, err := bolt.Rebuild(t.Context(), dir, bolt.RebuildOptions{})
 			must(t, err)
-			if diff := cmp.Diff(want, told(t, dir)); diff != "" {
+			got := told(t, dir)
+			if g.Name() < "format-3" {
+				forget(got.Events)
+			}
+			if diff := cmp.Diff(want, got); diff != "" {
 				t.Errorf("rebuilt (-want +got):\n%s", diff)
 			}
 		})
+	}
+}
+
+// forget takes from events what those of formats before 3 did not say: who
+// revoked, and why. Their ledgers do, so that a rebuild knows it.
+func forget(events []depot.Event) {
+	for i := range events {
+		events[i].By, events[i].Reason = "", ""
 	}
 }
 
