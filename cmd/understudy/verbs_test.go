@@ -137,6 +137,8 @@ func TestVerbsAsk(t *testing.T) {
 			answer{200, `{"items":[{"id":"ev_02","type":"certificate.revoked","at":"2026-12-02T00:00:00Z","configuration":{"id":"rac1","name":"a"},"device_key":"serial:C02","certificate_serial":"0a","reason":"admin"}],"next_cursor":null}`},
 			"GET /api/v1/events?after=ev_01&configuration=a&limit=5&types=certificate.issued%2Ccertificate.revoked",
 			[]string{"ev_02  2026-12-02T00:00:00Z  certificate.revoked  a", "serial:C02", "certificate 0a, reason admin"}, 0},
+		{"device show serial:C02 --limit 1 --as-of 2026-12-02T00:00:00Z --cursor x", "GET /api/v1/devices/serial:C02", answer{200, `{"key":"serial:C02","certificates":[{"certificate_serial":"0a"}],"next_cursor":"y"}`},
+			"GET /api/v1/devices/serial:C02?as_of=2026-12-02T00%3A00%3A00Z&cursor=x&limit=1", []string{"serial:C02", "0a"}, 0},
 		{"webhook add http://h/ --types redistribution.due --configuration a", "POST /api/v1/webhooks", answer{201, `{"id":"wh_1","url":"http://h/","secret":"sesame","types":[]}`},
 			`POST /api/v1/webhooks {"configuration":"a","types":["redistribution.due"],"url":"http://h/"}`, []string{"secret         sesame", "events         all", "configuration  all"}, 0},
 		{"webhook list", "GET /api/v1/webhooks", answer{200, `{"items":[` + webhook + `],"next_cursor":null}`}, "GET /api/v1/webhooks", []string{"wh_1  http://h/  redistribution.due  2        1"}, 0},

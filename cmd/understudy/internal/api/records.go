@@ -155,6 +155,7 @@ type Device[C int | []Identity] struct {
 	LastSeen                time.Time `json:"last_seen"`
 	Certificates            C         `json:"certificates"`
 	LatestCertificateSerial string    `json:"latest_certificate_serial"`
+	NextCursor              *string   `json:"next_cursor"` // of the certificates of a single device
 }
 
 // Authority is the authority's own certificates.
