@@ -341,6 +341,7 @@ type story struct {
 	Webhooks       []depot.Webhook
 	Clock          depot.LabClock
 	Seedings       []depot.Seeding
+	Windows        *windowStory // nil in what a format before 3 told
 }
 
 func tell(t testing.TB, d depot.Depot) story {
@@ -390,6 +391,8 @@ func tell(t testing.TB, d depot.Depot) story {
 	must(t, err)
 	s.Live = live
 	tellSteps(t, d, &s)
+	windows := tellWindows(t, d)
+	s.Windows = &windows
 	return s
 }
 

@@ -50,15 +50,20 @@ func TestGoldenStores(t *testing.T) {
 			}
 			dir := image(t, filepath.Join(stores, g.Name()))
 			must(t, os.Remove(filepath.Join(dir, "records.json")))
-			if diff := cmp.Diff(want, told(t, dir)); diff != "" {
+			got := told(t, dir)
+			if want.Windows == nil {
+				got.Windows = nil // TestUpgradeStandings looks at them
+			}
+			if diff := cmp.Diff(want, got); diff != "" {
 				t.Errorf("opened (-want +got):\n%s", diff)
 			}
 			must(t, os.Remove(filepath.Join(dir, "store.db")))
 			_, err := bolt.Rebuild(t.Context(), dir, bolt.RebuildOptions{})
 			must(t, err)
-			got := told(t, dir)
+			got = told(t, dir)
 			if g.Name() < "format-3" {
 				forget(got.Events)
+				got.Windows = nil
 			}
 			if diff := cmp.Diff(want, got); diff != "" {
 				t.Errorf("rebuilt (-want +got):\n%s", diff)
