@@ -30,8 +30,6 @@ const (
 	counterAll    = 1 << (counterBits * counterLevels) // behind every second
 )
 
-const counterTail = 1 + 6 // bytes of a counter's key behind its series
-
 // counterSecond is the place of a time in a series. Whoever stores a year of
 // six digits shares the last place with its like.
 func counterSecond(t time.Time) uint64 {
