@@ -4,7 +4,7 @@
 // between the biggest store and the smallest.
 //
 //	go run ./test/scale -sizes 10000,100000,1000000
-//	go run ./test/scale -sizes 10000,100000 -limit 1.3    # fails above
+//	go run ./test/scale -sizes 3000,30000 -quick -limit 2    # fails above
 //
 // It builds the binary and uses nothing of it but the command line and the
 // admin API. Times are the medians of rounds in which the servers take turns, so
@@ -29,6 +29,7 @@ type options struct {
 	each   int
 	limit  float64
 	dir    string
+	quick  bool
 }
 
 func main() {
@@ -77,6 +78,7 @@ func readFlags() (o options, err error) {
 	flag.IntVar(&o.each, "each", 20, "questions of a kind in a round")
 	flag.Float64Var(&o.limit, "limit", 0, "fail when the biggest store takes more than so many times what the smallest does; 0: never")
 	flag.StringVar(&o.dir, "dir", "", "keep the stores here, and use those that are there")
+	flag.BoolVar(&o.quick, "quick", false, "no exports")
 	flag.Parse()
 	for _, text := range strings.Split(*sizes, ",") {
 		n, err := strconv.Atoi(text)

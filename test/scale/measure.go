@@ -102,8 +102,11 @@ func measure(ctx context.Context, w io.Writer, stores []*store, o options) error
 			over = fmt.Sprintf("%s: %.2f times as long in the biggest store as in the smallest, more than %.2f", q.name, ratio, o.limit)
 		}
 	}
-	if err := facts(ctx, table, stores); err != nil {
-		return err
+	facts(table, stores)
+	if !o.quick {
+		if err := exports(ctx, table, stores); err != nil {
+			return err
+		}
 	}
 	if err := table.Flush(); err != nil {
 		return err
@@ -150,26 +153,31 @@ func compare(ctx context.Context, q question, stores []*store, o options) ([]tim
 	return medians, nil
 }
 
-// facts prints what does grow with the store.
-func facts(ctx context.Context, table io.Writer, stores []*store) error {
-	line := func(name string, value func(*store) string) {
-		fmt.Fprint(table, name)
-		for _, s := range stores {
-			fmt.Fprint(table, "\t", value(s))
-		}
-		fmt.Fprintln(table)
+// row prints one value of each store.
+func row(table io.Writer, name string, stores []*store, value func(*store) string) {
+	fmt.Fprint(table, name)
+	for _, s := range stores {
+		fmt.Fprint(table, "\t", value(s))
 	}
-	line("seeded in", func(s *store) string {
+	fmt.Fprintln(table)
+}
+
+// facts prints what does grow with the store.
+func facts(table io.Writer, stores []*store) {
+	row(table, "seeded in", stores, func(s *store) string {
 		if s.seeded == 0 {
 			return "(was there)"
 		}
 		return s.seeded.Round(100 * time.Millisecond).String()
 	})
-	line("started in", func(s *store) string { return s.started.Round(time.Millisecond).String() })
-	line("bytes for each", func(s *store) string { return fmt.Sprint(s.bytes / int64(s.size)) })
+	row(table, "started in", stores, func(s *store) string { return s.started.Round(time.Millisecond).String() })
+	row(table, "bytes for each", stores, func(s *store) string { return fmt.Sprint(s.bytes / int64(s.size)) })
+}
+
+// exports prints how many certificates a second leave in each form.
+func exports(ctx context.Context, table io.Writer, stores []*store) (failed error) {
 	for _, format := range []string{"csv", "jsonl", "pem", "zip"} {
-		var failed error
-		line("export as "+format, func(s *store) string {
+		row(table, "export as "+format, stores, func(s *store) string {
 			begin := time.Now()
 			if err := s.drain(ctx, "/certificates/export", url.Values{"format": {format}}); err != nil {
 				failed = err
