@@ -39,7 +39,7 @@ func TestZIPBeyond4GiB(t *testing.T) {
 	write(row("0a", "first"))
 	a.offset = 5 << 30
 	if _, err := f.Seek(a.offset, io.SeekStart); err != nil {
-		t.Skipf("files have no holes here: %v", err)
+		t.Fatalf("make a file with a hole: %v", err)
 	}
 	write(row("0b", "second"))
 	if err := e.Close(); err != nil {
@@ -77,7 +77,7 @@ func TestZIPHeadersOfLargeFiles(t *testing.T) {
 	defer f.Close()
 	begin := int64(12 << 30)
 	if _, err := f.WriteAt(append(central, endOfDirectory(1, uint64(len(central)), uint64(begin))...), begin); err != nil {
-		t.Skipf("files have no holes here: %v", err)
+		t.Fatalf("make a file with a hole: %v", err)
 	}
 	r, err := zip.OpenReader(path)
 	if err != nil {

@@ -10,33 +10,41 @@ import (
 // readRanges reads items by notAfter.
 func (s *Sweeper) readRanges(ranges ...depot.WindowRange) reader {
 	return func(ctx context.Context, after, until time.Time, add func(depot.WindowItem) error, passed func(time.Time) error) error {
-		q := depot.WindowQuery{Limit: pageSize}
+		var between []depot.WindowRange
 		for _, r := range ranges {
 			r.After, r.Until = after, until
-			q.Ranges = append(q.Ranges, r)
+			between = append(between, r)
 		}
-		for {
-			page, err := s.depot.WindowItems(ctx, q)
-			if err != nil {
+		return s.walk(ctx, between, add, func(last depot.WindowItem) error {
+			// The next page can begin with the same second.
+			if at := last.Identity.NotAfter.Add(-time.Second); at.After(after) {
+				return passed(at)
+			}
+			return nil
+		})
+	}
+}
+
+// walk adds the items of ranges, and calls turned with the last one of each page
+// that another one follows.
+func (s *Sweeper) walk(ctx context.Context, ranges []depot.WindowRange, add, turned func(depot.WindowItem) error) error {
+	q := depot.WindowQuery{Ranges: ranges, Limit: pageSize}
+	for {
+		page, err := s.depot.WindowItems(ctx, q)
+		if err != nil {
+			return err
+		}
+		for _, item := range page.Items {
+			if err := add(item); err != nil {
 				return err
 			}
-			for _, item := range page.Items {
-				if err := add(item); err != nil {
-					return err
-				}
-			}
-			if q.Cursor = page.NextCursor; q.Cursor == "" {
-				return nil
-			}
-			n := len(page.Items)
-			if n == 0 {
-				continue
-			}
-			// The next page can begin with the same second.
-			if at := page.Items[n-1].Identity.NotAfter.Add(-time.Second); at.After(after) {
-				if err := passed(at); err != nil {
-					return err
-				}
+		}
+		if q.Cursor = page.NextCursor; q.Cursor == "" {
+			return nil
+		}
+		if n := len(page.Items); n > 0 {
+			if err := turned(page.Items[n-1]); err != nil {
+				return err
 			}
 		}
 	}
@@ -71,23 +79,8 @@ func (s *Sweeper) readStalls(id string) reader {
 // the rest of them. What is expired besides is missed, and the line of that
 // announces both.
 func (s *Sweeper) allStalled(ctx context.Context, id string, at time.Time, add func(depot.WindowItem) error) error {
-	q := depot.WindowQuery{Limit: pageSize, Ranges: []depot.WindowRange{{
-		ConfigurationID: id, Standing: depot.StandingAcknowledged, After: at, Stall: depot.StallPassed, At: at,
-	}}}
-	for {
-		page, err := s.depot.WindowItems(ctx, q)
-		if err != nil {
-			return err
-		}
-		for _, item := range page.Items {
-			if err := add(item); err != nil {
-				return err
-			}
-		}
-		if q.Cursor = page.NextCursor; q.Cursor == "" {
-			return nil
-		}
-	}
+	stalled := depot.WindowRange{ConfigurationID: id, Standing: depot.StandingAcknowledged, After: at, Stall: depot.StallPassed, At: at}
+	return s.walk(ctx, []depot.WindowRange{stalled}, add, func(depot.WindowItem) error { return nil })
 }
 
 // stalled adds items by certificate serial, and returns when the last of them

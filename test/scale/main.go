@@ -1,4 +1,4 @@
-// Scale shows that asking costs what the answer holds and not what is stored:
+// Command scale shows that asking costs what the answer holds and not what is stored:
 // it seeds stores of several sizes, runs a server on each, asks all of them the
 // same questions in turn, and prints what an answer took beside the ratio
 // between the biggest store and the smallest.
