@@ -161,7 +161,9 @@ const (
 func (s *seeder) run(ctx context.Context) error {
 	block := min(s.leastLag, maxBlock)
 	for from := 0; from < s.options.N; from += block {
-		if err := each(ctx, from, min(from+block, s.options.N), s.store); err != nil {
+		devices := s.byDevice(from, min(from+block, s.options.N))
+		err := each(ctx, 0, len(devices), func(ctx context.Context, n int) error { return s.storeAll(ctx, devices[n]) })
+		if err != nil {
 			return err
 		}
 		if s.options.Progress != nil {
@@ -169,6 +171,34 @@ func (s *seeder) run(ctx context.Context) error {
 		}
 	}
 	return each(ctx, 0, s.options.N, s.acknowledge)
+}
+
+// byDevice sorts the identities [from, to) by their devices. Two of one device
+// must be stored one after the other: the depot notes which came before.
+func (s *seeder) byDevice(from, to int) [][]int {
+	var devices [][]int
+	place := make(map[int]int, to-from)
+	for i := from; i < to; i++ {
+		first := s.deviceOf(i)
+		n, known := place[first]
+		if !known {
+			n = len(devices)
+			place[first] = n
+			devices = append(devices, nil)
+		}
+		devices[n] = append(devices[n], i)
+	}
+	return devices
+}
+
+// storeAll stores a device's identities, the oldest first.
+func (s *seeder) storeAll(ctx context.Context, identities []int) error {
+	for _, i := range identities {
+		if err := s.store(ctx, i); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // each does something with each number of [from, to), many at once, and stops
