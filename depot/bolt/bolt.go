@@ -44,11 +44,14 @@ type Options struct {
 	MustExist bool
 
 	// For tests: a failing disk, the size from which a store is big, how much
-	// a page looks at, and upgrades that no version has.
+	// a page looks at, upgrades that no version has, how much one transaction of
+	// an upgrade does, and a death around one.
 	wrapLedger   func(file) file
 	quickCheck   int64
 	maxLook      int
 	moreUpgrades []upgrade
+	portions     portions
+	wrapUpgrade  func(upgrade) upgrade
 }
 
 // Depot is a depot.Depot in a directory. It is made by Open.
