@@ -44,11 +44,14 @@ type Options struct {
 	MustExist bool
 
 	// For tests: a failing disk, the size from which a store is big, how much
-	// a page looks at, and upgrades that no version has.
+	// a page looks at, upgrades that no version has, how much one transaction of
+	// an upgrade does, and a death around one.
 	wrapLedger   func(file) file
 	quickCheck   int64
 	maxLook      int
 	moreUpgrades []upgrade
+	portions     portions
+	wrapUpgrade  func(upgrade) upgrade
 }
 
 // Depot is a depot.Depot in a directory. It is made by Open.
@@ -154,9 +157,10 @@ func (d *Depot) Ready(ctx context.Context) error {
 	return d.submit(ctx, func(b *batch) error { return b.remove(bucketMeta, []byte(metaProbe)) })
 }
 
-// Close ends the writer after the steps in flight, closes the files and, if
-// all is well, removes the pid file, whose absence says that the store was
-// closed in order.
+// Close ends the writer after the steps in flight, removes the pid file if all
+// is well, whose absence says that the store was closed in order, and closes the
+// files. While the pid file goes the database is still locked: it must not be that
+// of another process, which may wait for the lock.
 func (d *Depot) Close() error {
 	d.mu.Lock()
 	if d.closed {
@@ -170,11 +174,11 @@ func (d *Depot) Close() error {
 	<-d.stopped
 
 	err := d.ledger.file.Close()
-	if !d.stuck {
-		err = errors.Join(err, d.db.Close())
-	}
 	if d.tidy {
 		err = errors.Join(err, os.Remove(filepath.Join(d.dir, pidFile)))
+	}
+	if !d.stuck {
+		err = errors.Join(err, d.db.Close())
 	}
 	if err != nil {
 		return fmt.Errorf("close store %s: %w", d.dir, err)

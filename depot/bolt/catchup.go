@@ -84,8 +84,9 @@ func upgradeCopy(db *bbolt.DB) error {
 	if from == 0 || from > format {
 		return fmt.Errorf("the backup has format %d and this program knows only %d; use the version of Understudy that wrote it", from, format)
 	}
+	steps := upgrades(upgradePortion)
 	for n := from; n < format; n++ {
-		if err := takeStep(db, n, upgrades()[n-1]); err != nil {
+		if err := takeStep(db, n, steps[n-1]); err != nil {
 			return fmt.Errorf("upgrade restored database from format %d: %w", n, err)
 		}
 	}

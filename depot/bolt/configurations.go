@@ -106,23 +106,21 @@ func (d *Depot) Configuration(ctx context.Context, id string) (depot.Configurati
 	return found.record, nil
 }
 
-// Configurations returns those that are not removed. There are few.
+// Configurations returns those that are not removed. There are few. It waits
+// for what the ledger lacks, because one that was removed is seen only by its
+// absence.
 func (d *Depot) Configurations(ctx context.Context) ([]depot.Configuration, error) {
 	var all []depot.Configuration
-	var latest uint64
-	err := d.view(func(tx *bbolt.Tx) error {
+	err := d.viewSettled(ctx, func(tx *bbolt.Tx) error {
 		return tx.Bucket([]byte(bucketNames)).ForEach(func(name, id []byte) error {
 			c, err := load(tx, bucketConfigurations, id, configurationFields)
 			if err != nil {
 				return fmt.Errorf("configuration named %q: %w", name, dangling(err))
 			}
-			all, latest = append(all, c.record), max(latest, c.sequence)
+			all = append(all, c.record)
 			return nil
 		})
 	})
-	if err == nil {
-		err = d.settled(ctx, latest)
-	}
 	if err != nil {
 		return nil, fmt.Errorf("list configurations: %w", err)
 	}

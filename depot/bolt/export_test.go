@@ -1,6 +1,10 @@
 package bolt
 
-import "go.etcd.io/bbolt"
+import (
+	"errors"
+
+	"go.etcd.io/bbolt"
+)
 
 // FailingLedger lets fail decide, before each write, sync and truncation of
 // the ledger, whether that operation fails. A write that fails has written
@@ -59,11 +63,29 @@ func WithUpgrades(o Options, steps ...func(tx *bbolt.Tx, after []byte) (next []b
 	return o
 }
 
+// Portions lets one transaction of an upgrade look at no more than that many
+// records, and asks dies before and after the work of each whether the process
+// ends there: before it, what came before is on the disk, and after it, this is
+// not.
+func Portions(o Options, most int, dies func() error) Options {
+	o.portions = portions(most)
+	o.wrapUpgrade = func(step upgrade) upgrade {
+		return func(tx *bbolt.Tx, after []byte) ([]byte, error) {
+			if err := dies(); err != nil {
+				return nil, err
+			}
+			next, err := step(tx, after)
+			return next, errors.Join(err, dies())
+		}
+	}
+	return o
+}
+
 // Format is the newest released format.
 const Format = format
 
 // Released is how many upgrades there are between released formats.
-func Released() int { return len(upgrades()) }
+func Released() int { return len(upgrades(upgradePortion)) }
 
 // UnsyncedLedger lets the ledger lie in the page cache, and Unsync the
 // database: what is left is the price of everything but durability.

@@ -53,6 +53,9 @@ func Open(dir string, o Options) (*Depot, error) {
 	if o.maxLook == 0 {
 		o.maxLook = depot.MaxLook
 	}
+	if o.portions == 0 {
+		o.portions = upgradePortion
+	}
 	d := &Depot{dir: dir, log: o.Log, clock: o.Clock, maxLook: o.maxLook, steps: make(chan *step, maxBatch), stopped: make(chan struct{})}
 	if err := d.open(o); err != nil {
 		d.abandon()
@@ -95,7 +98,12 @@ func (d *Depot) open(o Options) (err error) {
 	if err := d.initialise(o); err != nil {
 		return err
 	}
-	steps := append(upgrades(), o.moreUpgrades...)
+	steps := append(upgrades(o.portions), o.moreUpgrades...)
+	if o.wrapUpgrade != nil {
+		for n := range steps {
+			steps[n] = o.wrapUpgrade(steps[n])
+		}
+	}
 	state, err := d.readState(path, 1+uint64(len(steps)))
 	if err != nil {
 		return err

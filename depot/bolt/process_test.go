@@ -37,7 +37,7 @@ const (
 )
 
 func TestMain(m *testing.M) {
-	tasks := map[string]func(dir string) error{"write": writeForEver, "revoke": revokeForEver, "hold": holdOpen, "fill": fillDisk}
+	tasks := map[string]func(dir string) error{"write": writeForEver, "revoke": revokeForEver, "hold": holdOpen, "fill": fillDisk, "upgrade": upgradeFull}
 	task, ok := tasks[os.Getenv(childTask)]
 	if !ok {
 		os.Exit(m.Run())
@@ -400,4 +400,62 @@ func TestDiskFull(t *testing.T) {
 		t.Fatalf("child: %v, %q", err, said)
 	}
 	holds(t, open(t, dir), 0, 20)
+}
+
+// upgradeFull opens a store of an older format while no file may grow beyond a
+// number of bytes, and once more when they may.
+func upgradeFull(dir string) error {
+	signal.Ignore(syscall.SIGXFSZ)
+	most, err := strconv.Atoi(os.Getenv(childFirst))
+	if err != nil {
+		return err
+	}
+	var before syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_FSIZE, &before); err != nil {
+		return err
+	}
+	full := before
+	full.Cur = uint64(most)
+	if err := syscall.Setrlimit(syscall.RLIMIT_FSIZE, &full); err != nil {
+		return err
+	}
+	if _, err := bolt.Open(dir, options()); err == nil || !strings.Contains(err.Error(), "upgrade store") || !strings.Contains(err.Error(), "start again to go on") {
+		return fmt.Errorf("upgrade on a full disk: %w", err)
+	}
+	left, err := filepath.Glob(filepath.Join(dir, "*.tmp"))
+	if err != nil || len(left) > 0 {
+		return fmt.Errorf("it left %q, %w", left, err)
+	}
+	if err := syscall.Setrlimit(syscall.RLIMIT_FSIZE, &before); err != nil {
+		return err
+	}
+	d, err := bolt.Open(dir, options())
+	if err != nil {
+		return fmt.Errorf("with room again: %w", err)
+	}
+	if findings, err := d.Check(context.Background()); err != nil || len(findings) > 0 {
+		return fmt.Errorf("check: %s: %w", strings.Join(findings, ", "), err)
+	}
+	fmt.Println("upgraded")
+	return d.Close()
+}
+
+// A disk that is too full for the copy of the older format refuses the upgrade
+// and is no fuller than before; with room again it goes on.
+func TestUpgradeOnFullDisk(t *testing.T) {
+	for _, file := range []string{"store.db", "ledger"} { // which of the two is too big
+		t.Run(file, func(t *testing.T) {
+			dir := image(t, filepath.Join(stores, "format-2"))
+			info, err := os.Stat(filepath.Join(dir, file))
+			must(t, err)
+			c, out := child(t, "upgrade", dir, int(info.Size())-1)
+			said := ""
+			for out.Scan() {
+				said += out.Text()
+			}
+			if err := c.Wait(); err != nil || said != "upgraded" {
+				t.Fatalf("child: %v, %q", err, said)
+			}
+		})
+	}
 }

@@ -296,8 +296,8 @@ func (r *rebuilder) cutLedger() error {
 }
 
 // keepBeside gives a file a second name, the first .damaged-N that is free,
-// under which it stays when another takes its place. It returns "" when there
-// is no file.
+// under which it stays when another takes its place, and returns when that name
+// is durable. It returns "" when there is no file.
 func keepBeside(path string) (string, error) {
 	if _, err := os.Lstat(path); errors.Is(err, fs.ErrNotExist) {
 		return "", nil
@@ -308,14 +308,15 @@ func keepBeside(path string) (string, error) {
 			continue
 		}
 		if err := os.Link(path, kept); err == nil {
-			return kept, nil
+			return kept, syncDir(filepath.Dir(path))
 		}
 		return kept, os.Rename(path, kept) // a file system without links
 	}
 }
 
 // copyFile copies the first bytes of a file, all of them for -1, to a new one
-// and returns when it is on the disk.
+// and returns when it is on the disk. A copy that does not succeed is removed:
+// the disk may be full of it.
 func copyFile(to, from string, bytes int64) (err error) {
 	in, err := os.Open(from)
 	if err != nil {
@@ -326,7 +327,11 @@ func copyFile(to, from string, bytes int64) (err error) {
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, out.Close()) }()
+	defer func() {
+		if err = errors.Join(err, out.Close()); err != nil {
+			err = errors.Join(err, os.Remove(to))
+		}
+	}()
 	if bytes < 0 {
 		_, err = io.Copy(out, in)
 	} else {

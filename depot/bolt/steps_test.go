@@ -149,6 +149,10 @@ func TestStepsUnseen(t *testing.T) {
 	must(t, err)
 	must(t, d.SetDeviceList(ctx, depot.DeviceList{ConfigurationID: "rac0"}))
 	must(t, d.AddToken(ctx, depottest.Token(1)))
+	live, err := d.Configurations(ctx)
+	must(t, err)
+	gone := live[0]
+	gone.Revision, gone.RemovedAt = gone.Revision+1, depottest.Epoch
 	goneHook := depottest.Webhook(1)
 	must(t, d.AddWebhook(ctx, goneHook))
 	goneHook.Revision, goneHook.RemovedAt = 2, depottest.Epoch
@@ -231,6 +235,10 @@ func TestStepsUnseen(t *testing.T) {
 		"a certificate whose renewal is void": {
 			func() error { _, err := d.Void(ctx, late.CertificateSerial, "", depottest.Epoch); return err },
 			func() error { _, err := d.Identity(ctx, renewed); return err },
+		},
+		"a configuration that is gone": {
+			func() error { return d.SetConfiguration(ctx, gone, depot.EventConfigurationRemoved) },
+			func() error { _, err := d.Configurations(ctx); return err },
 		},
 		"a token": {
 			func() error { return d.AddToken(ctx, depottest.Token(2)) },

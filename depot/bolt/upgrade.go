@@ -20,15 +20,17 @@ type upgrade func(tx *bbolt.Tx, after []byte) (next []byte, err error)
 
 // upgrades are the steps from format 1 to format: the first makes format 2.
 // The ledger is never upgraded: its records are read as they were written.
-func upgrades() []upgrade { return []upgrade{toFormat2, toFormat3} }
+func upgrades(p portions) []upgrade { return []upgrade{p.toFormat2, p.toFormat3} }
 
-// upgradePortion is how many records one transaction of an upgrade looks at.
-const upgradePortion = 2000
+// portions is how many records one transaction of an upgrade looks at.
+type portions int
+
+const upgradePortion portions = 2000
 
 // toFormat2 makes the buckets of requests, revocations, device lists,
 // challenges and deliveries, and the index entries of certificates that carry a revocation already, which no
 // version of format 1 gave to any, though its records had room for one.
-func toFormat2(tx *bbolt.Tx, after []byte) ([]byte, error) {
+func (p portions) toFormat2(tx *bbolt.Tx, after []byte) ([]byte, error) {
 	for _, name := range []string{bucketRequests, byRequestID, byRequestTransaction, byRequestMessage,
 		byIssuer, byUnused, bucketCRLNumbers, bucketDeviceLists,
 		bucketGiven, byGivenID, byGivenSHA256, byOutstanding, byUnspent, bucketHeldBack, bucketHeldCSRs} {
@@ -38,7 +40,7 @@ func toFormat2(tx *bbolt.Tx, after []byte) ([]byte, error) {
 	}
 	b, c := &batch{tx: tx}, tx.Bucket([]byte(bucketIdentities)).Cursor()
 	serial, _ := c.Seek(after)
-	for range upgradePortion {
+	for range p {
 		if serial == nil {
 			return nil, nil
 		}
@@ -58,7 +60,7 @@ func toFormat2(tx *bbolt.Tx, after []byte) ([]byte, error) {
 
 // toFormat3 makes the buckets of windows, names, tokens, webhooks and the lab,
 // and the entries that identities have in them.
-func toFormat3(tx *bbolt.Tx, after []byte) ([]byte, error) {
+func (p portions) toFormat3(tx *bbolt.Tx, after []byte) ([]byte, error) {
 	for _, name := range []string{byStanding, bucketCounters, byStall, bucketHistories, bucketWatermarks, bucketRechecks, byRecheck,
 		byName, bucketTokens, byTokenSHA256, bucketWebhooks, bucketProgress, bucketNotifications, bucketSeedings} {
 		if _, err := tx.CreateBucketIfNotExists([]byte(name)); err != nil {
@@ -67,7 +69,7 @@ func toFormat3(tx *bbolt.Tx, after []byte) ([]byte, error) {
 	}
 	b, c := &batch{tx: tx}, tx.Bucket([]byte(bucketIdentities)).Cursor()
 	serial, _ := c.Seek(after)
-	for range upgradePortion {
+	for range p {
 		if serial == nil {
 			break
 		}

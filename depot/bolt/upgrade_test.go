@@ -210,6 +210,79 @@ func TestUpgradeResumes(t *testing.T) {
 	}
 }
 
+// R16: the golden stores of older formats, stopped at any boundary between two
+// portions, within any portion, or at every boundary in turn, come out as they
+// do without that, key by key, and the copies that were kept are of before.
+func TestUpgradeDies(t *testing.T) {
+	death := errors.New("power cut")
+	for n := 1; n < bolt.Format; n++ {
+		t.Run(fmt.Sprintf("format-%d", n), func(t *testing.T) {
+			golden := filepath.Join(stores, fmt.Sprintf("format-%d", n))
+			asked := 0
+			dir := image(t, golden)
+			upgradeTo(t, dir, func() error { asked++; return nil })
+			want := dump(t, dir)
+			if asked < 20 {
+				t.Fatalf("only %d places to die", asked)
+			}
+			before := dump(t, golden)
+			holdsCopy := func(t *testing.T, dir string) {
+				kept := filepath.Join(t.TempDir(), "kept")
+				must(t, os.Mkdir(kept, 0o700))
+				must(t, os.Rename(filepath.Join(dir, fmt.Sprintf("store.db.format-%d", n)), filepath.Join(kept, "store.db")))
+				sameDump(t, dump(t, kept), before)
+				if !bytes.Equal(read(t, golden, "ledger"), read(t, dir, fmt.Sprintf("ledger.format-%d", n))) {
+					t.Error("the copy of the ledger is not what it was")
+				}
+			}
+			for at := range asked {
+				dir, calls := image(t, golden), 0
+				_, err := bolt.Open(dir, bolt.Portions(options(), 1, func() error {
+					if calls++; calls > at {
+						return death
+					}
+					return nil
+				}))
+				if !errors.Is(err, death) {
+					t.Fatalf("death at %d: %v", at, err)
+				}
+				upgradeTo(t, dir, func() error { return nil })
+				sameDump(t, dump(t, dir), want)
+				holdsCopy(t, dir)
+			}
+			dir = image(t, golden)
+			for deaths := 0; ; deaths++ {
+				calls := 0
+				d, err := bolt.Open(dir, bolt.Portions(options(), 1, func() error {
+					if calls++; calls > 2 { // one portion at a time
+						return death
+					}
+					return nil
+				}))
+				if err == nil {
+					must(t, d.Close())
+					break
+				}
+				if !errors.Is(err, death) || deaths > asked {
+					t.Fatalf("after %d deaths: %v", deaths, err)
+				}
+			}
+			sameDump(t, dump(t, dir), want)
+			holdsCopy(t, dir)
+		})
+	}
+}
+
+// upgradeTo opens a store of an older format, one record at a time, and looks
+// at whether it is sound.
+func upgradeTo(t *testing.T, dir string, dies func() error) {
+	t.Helper()
+	d, err := bolt.Open(dir, bolt.Portions(options(), 1, dies))
+	must(t, err)
+	sound(t, d)
+	must(t, d.Close())
+}
+
 // A store that is not sound is not upgraded.
 func TestUpgradeNotOfDamage(t *testing.T) {
 	dir := closed(t, 3)
