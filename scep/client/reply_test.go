@@ -208,6 +208,11 @@ func TestReadReplyBoundsNesting(t *testing.T) {
 	runaway := []byte{0x30, 0x08, 0x30, 0x03, 0x04, 0x04, 0x00, 0x00, 0x00, 0x00}
 	_, err = request.ReadReply(runaway, today)
 	wantError(t, err, "not well-formed")
+	// An element with the tag of an end marker is one thing to who skips it and
+	// another to who stops at it: in its content nobody would count levels.
+	marker := []byte{0x30, 0x80, 0x30, 0x80, 0x00, 0x02, 0x05, 0x02, 0x00, 0x00, 0x00, 0x00}
+	_, err = request.ReadReply(marker, today)
+	wantError(t, err, "not well-formed")
 }
 
 func again(t *testing.T, n int, value string) []cms.Attribute {
