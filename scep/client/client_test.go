@@ -430,6 +430,10 @@ func TestHTTPFaults(t *testing.T) {
 			w.Header().Set("Retry-After", "7")
 			w.WriteHeader(http.StatusServiceUnavailable)
 		}, []string{"HTTP 503", "in 7 s"}},
+		"503 until a day": {func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Retry-After", "Wed, 21 Oct 2026 07:28:00 GMT")
+			w.WriteHeader(http.StatusServiceUnavailable)
+		}, []string{"HTTP 503", "try again later"}},
 		"500": {func(w http.ResponseWriter, _ *http.Request) {
 			http.Error(w, "out of \x1b[31mluck", http.StatusInternalServerError)
 		}, []string{"HTTP 500", `"out of [31mluck"`}},

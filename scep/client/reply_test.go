@@ -65,6 +65,11 @@ func TestReadReplyTellsFailureAndPending(t *testing.T) {
 		reply.FailInfo.Name() != "badMessageCheck" || reply.FailInfoText != "no such luck" {
 		t.Errorf("got %+v", reply)
 	}
+	response.failInfoText = "\x1b[2Jno\nsuch\u202e " + strings.Repeat("luck", 1<<10)
+	reply, err = request.ReadReply(response.encode(t), today)
+	if err != nil || !strings.HasPrefix(reply.FailInfoText, "[2Jnosuch luckluck") || len(reply.FailInfoText) > 256 {
+		t.Errorf("a terminal is shown %q, %v", reply.FailInfoText, err)
+	}
 	response.status, response.failInfo, response.failInfoText = "3", "", ""
 	reply, err = request.ReadReply(response.encode(t), today)
 	if err != nil || reply.Status != client.Pending || reply.Certificate != nil || len(reply.Deviations) != 0 {
