@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"errors"
+	"math"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -327,6 +328,7 @@ func TestBadOptions(t *testing.T) {
 	target, requests := build(t, url, load.Spec{Count: 2})
 	for name, o := range map[string]load.Options{
 		"no message left": {WarmUp: 2}, "concurrency": {Concurrency: -1}, "rate": {Rate: -1},
+		"no number": {Rate: math.NaN()}, "at once": {Rate: math.Inf(1)}, "never": {Rate: 1e-300},
 		"timeout": {Timeout: -1}, "warm-up": {WarmUp: -1}, "verify": {VerifyEvery: -1},
 	} {
 		if _, err := load.Run(t.Context(), target, requests, o); err == nil {
