@@ -287,7 +287,7 @@ func (x *explainer) privateKey(n *node) {
 	key, err := ParseKey(n.der())
 	signer, ok := key.(crypto.Signer)
 	if err != nil || !ok {
-		x.add("algorithm", "encrypted, or of no known type")
+		x.add("algorithm", "encrypted, of no known type, or too large")
 		return
 	}
 	spki, err := x509.MarshalPKIXPublicKey(signer.Public())

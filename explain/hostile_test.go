@@ -2,6 +2,8 @@ package explain_test
 
 import (
 	"bytes"
+	"encoding/asn1"
+	"math/big"
 	"testing"
 	"time"
 
@@ -46,6 +48,7 @@ func TestHostile(t *testing.T) {
 		"long type in a name": tlv(0x30, tlv(0x30, tlv(0x31, tlv(0x30, tlv(6, bytes.Repeat([]byte{0xff}, large), []byte{1}), []byte{12, 0}))), []byte{2, 1, 1}),
 		"long enumerated":     tlv(0x30, tlv(10, bytes.Repeat([]byte{0x7f}, large))),
 		"long version":        tlv(0x30, tlv(0x30, tlv(2, bytes.Repeat([]byte{0x7f}, large)), tlv(0x30), tlv(0x30))),
+		"long private key":    longKey(t),
 		"long object number":  tlv(0x30, tlv(6, bytes.Repeat([]byte{0xff}, large), []byte{1})),
 	}
 	for name, input := range inputs {
@@ -62,6 +65,25 @@ func TestHostile(t *testing.T) {
 			t.Log(time.Since(began), len(text))
 		})
 	}
+}
+
+// longKey is an RSA private key in PKCS #1 whose numbers fit together, but for
+// its factors, of which nobody can say quickly that they are no primes.
+func longKey(t *testing.T) []byte {
+	t.Helper()
+	const bits = 1 << 19
+	one := big.NewInt(1)
+	p, q := new(big.Int).SetBit(big.NewInt(3), bits/2-1, 1), new(big.Int).SetBit(big.NewInt(7), bits/2-1, 1)
+	lessP, lessQ := new(big.Int).Sub(p, one), new(big.Int).Sub(q, one)
+	d := new(big.Int).Sub(new(big.Int).Mul(lessP, lessQ), one)
+	der, err := asn1.Marshal(struct {
+		Version                     int
+		N, E, D, P, Q, DP, DQ, QInv *big.Int
+	}{0, new(big.Int).Mul(p, q), big.NewInt(65537), d, p, q, new(big.Int).Mod(d, lessP), new(big.Int).Mod(d, lessQ), new(big.Int).ModInverse(q, p)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return der
 }
 
 func nest(levels int) []byte {

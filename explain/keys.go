@@ -8,8 +8,16 @@ import (
 	"fmt"
 )
 
+// maxPrivateKey is the longest private key that is read, in bytes: one of RSA
+// with maxKeyBits has less than 5 KiB. The time to check whether its numbers
+// fit together grows with the cube of their length.
+const maxPrivateKey = 8 << 10
+
 // ParseKey reads a private key in DER: PKCS #8, PKCS #1 or SEC 1.
 func ParseKey(der []byte) (crypto.PrivateKey, error) {
+	if len(der) > maxPrivateKey {
+		return nil, fmt.Errorf("it has %d bytes, and a private key at most %d", len(der), maxPrivateKey)
+	}
 	if key, err := x509.ParsePKCS8PrivateKey(der); err == nil {
 		return key, nil
 	}

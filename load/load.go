@@ -64,10 +64,15 @@ func (o Options) complete() Options {
 	return o
 }
 
+// The rates, a second, at which the moment of every message is a duration.
+const minRate, maxRate = 0.001, 1e6
+
 func (o Options) check(messages int) error {
 	switch {
-	case o.Concurrency < 1, o.Rate < 0, o.WarmUp < 0, o.Timeout < 0, o.VerifyEvery < 1:
-		return errors.New("load: concurrency, rate, warm-up, timeout and verify-every cannot be negative")
+	case o.Concurrency < 1, o.WarmUp < 0, o.Timeout < 0, o.VerifyEvery < 1:
+		return errors.New("load: concurrency, warm-up, timeout and verify-every cannot be negative")
+	case o.Rate != 0 && !(o.Rate >= minRate && o.Rate <= maxRate): // this way round for NaN
+		return fmt.Errorf("load: a rate of %g a second: choose %g to %g, or 0 for none", o.Rate, minRate, maxRate)
 	case messages <= o.WarmUp:
 		return fmt.Errorf("load: %d messages leave none after a warm-up of %d", messages, o.WarmUp)
 	}

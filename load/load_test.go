@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"errors"
+	"math"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -77,12 +78,13 @@ func TestEveryFailureIsCounted(t *testing.T) {
 		func(*miniature) fault { return nil },
 		status(500), status(503),
 		text("text/html", "hello"), text("application/x-pki-message", "hello"),
+		text("application/x-pki-message", strings.Repeat("hello ", 64<<10/6+1)),
 		hangUp, failure, pending,
 	)
-	target, requests := build(t, url, load.Spec{Count: 8})
+	target, requests := build(t, url, load.Spec{Count: 9})
 	report := run(t, target, requests, load.Options{Concurrency: 1, VerifyEvery: 1})
 	want := map[string]int{
-		"http 500": 1, "http 503": 1, "unreadable content type": 1, "unreadable no pkiStatus": 1,
+		"http 500": 1, "http 503": 1, "unreadable content type": 1, "unreadable no pkiStatus": 1, "unreadable too long": 1,
 		"network": 1, "failure badRequest": 1, "pending": 1,
 	}
 	got := kinds(report)
@@ -91,7 +93,7 @@ func TestEveryFailureIsCounted(t *testing.T) {
 			t.Errorf("%s was counted %d times, want %d", kind, got[kind], n)
 		}
 	}
-	if len(got) != len(want) || report.OK != 1 || report.Failed != 7 || report.Verified != 1 {
+	if len(got) != len(want) || report.OK != 1 || report.Failed != 8 || report.Verified != 1 {
 		t.Errorf("%d ok, %d failed, %d verified: %v", report.OK, report.Failed, report.Verified, got)
 	}
 }
@@ -326,6 +328,7 @@ func TestBadOptions(t *testing.T) {
 	target, requests := build(t, url, load.Spec{Count: 2})
 	for name, o := range map[string]load.Options{
 		"no message left": {WarmUp: 2}, "concurrency": {Concurrency: -1}, "rate": {Rate: -1},
+		"no number": {Rate: math.NaN()}, "at once": {Rate: math.Inf(1)}, "never": {Rate: 1e-300},
 		"timeout": {Timeout: -1}, "warm-up": {WarmUp: -1}, "verify": {VerifyEvery: -1},
 	} {
 		if _, err := load.Run(t.Context(), target, requests, o); err == nil {

@@ -21,6 +21,10 @@ import (
 // mediaType is that of messages in both directions (RFC 8894 §4.3).
 const mediaType = "application/x-pki-message"
 
+// maxReply is the longest reply that is read, in bytes: several times an honest
+// one with a whole chain in it. A sample of the replies is kept until the end.
+const maxReply = 64 << 10
+
 // result is what became of one message. Times are since the run began.
 type result struct {
 	index   int
@@ -154,13 +158,13 @@ func (w *worker) exchange(i int) failure {
 		return transportFailure(err)
 	}
 	defer response.Body.Close()
-	if _, err := w.buffer.ReadFrom(io.LimitReader(response.Body, client.MaxReply+1)); err != nil {
+	if _, err := w.buffer.ReadFrom(io.LimitReader(response.Body, maxReply+1)); err != nil {
 		return transportFailure(err)
 	}
 	switch {
 	case response.StatusCode != http.StatusOK:
 		return failure{kind: KindHTTP, detail: strconv.Itoa(response.StatusCode)}
-	case w.buffer.Len() > client.MaxReply:
+	case w.buffer.Len() > maxReply:
 		return failure{kind: KindUnreadable, detail: "too long"}
 	case response.Header.Get("Content-Type") != mediaType:
 		return failure{kind: KindUnreadable, detail: "content type"}

@@ -100,15 +100,14 @@ func (m *miniature) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		w.Write(m.ca.Raw)
 		return
 	}
-	var raw []byte
-	var err error
-	if r.Method == http.MethodGet {
-		raw, err = scep.DecodeGET(r.URL.RawQuery[len("operation=PKIOperation&message="):])
-	} else {
-		raw, err = io.ReadAll(r.Body)
-	}
+	raw, err := io.ReadAll(r.Body)
 	if err != nil {
-		m.t.Error(err)
+		return // who sent it did not wait for the end
+	}
+	if r.Method == http.MethodGet {
+		if raw, err = scep.DecodeGET(r.URL.RawQuery[len("operation=PKIOperation&message="):]); err != nil {
+			m.t.Error(err)
+		}
 	}
 	message, err := scep.Decode(raw, m.options())
 	if err != nil {

@@ -15,9 +15,13 @@ import (
 
 var oidChallengePassword = asn1.ObjectIdentifier{1, 2, 840, 113549, 1, 9, 7}
 
-// readCSR reads a PKCS #10 request (RFC 2986) in DER and checks its key and
-// signature algorithm, so that its signature may be checked.
-func readCSR(der []byte, o Options) (*x509.CertificateRequest, error) {
+// maxProofBits is the size of the largest RSA key that a proof of possession is
+// checked with.
+const maxProofBits = 4096
+
+// readCSR reads a PKCS #10 request (RFC 2986) in DER whose signature may be
+// checked: its key is none that takes long.
+func readCSR(der []byte) (*x509.CertificateRequest, error) {
 	if _, err := guard("CSR", der); err != nil {
 		return nil, uniform(err)
 	}
@@ -25,19 +29,27 @@ func readCSR(der []byte, o Options) (*x509.CertificateRequest, error) {
 	if err != nil {
 		return nil, notDecryptable("parse CSR: " + brief(err))
 	}
+	if key, ok := csr.PublicKey.(*rsa.PublicKey); ok && key.N.BitLen() > maxProofBits {
+		return nil, notDecryptable(fmt.Sprintf("CSR key has %d bits: its signature is not checked", key.N.BitLen()))
+	}
+	return csr, nil
+}
+
+// checkCSR applies the policy on keys and digests to a genuine CSR.
+func checkCSR(csr *x509.CertificateRequest, o Options) error {
 	if err := checkKey("CSR", csr.PublicKey, o.KeySizes); err != nil {
-		return nil, err
+		return err
 	}
 	switch csr.SignatureAlgorithm {
 	case x509.SHA256WithRSA, x509.SHA384WithRSA, x509.SHA512WithRSA:
 	case x509.SHA1WithRSA:
 		if !o.AllowSHA1 {
-			return nil, unsupported("digest SHA-1 is not supported", "CSR is signed with SHA-1")
+			return unsupported("digest SHA-1 is not supported", "CSR is signed with SHA-1")
 		}
 	default:
-		return nil, unsupported("signature algorithm of the CSR is not supported", "CSR is signed with %v", csr.SignatureAlgorithm)
+		return unsupported("signature algorithm of the CSR is not supported", "CSR is signed with %v", csr.SignatureAlgorithm)
 	}
-	return csr, nil
+	return nil
 }
 
 // newEnrolment reads what a genuine CSR says. Its refusals tell no secret: who

@@ -93,16 +93,17 @@ func TestOpenCSRDigest(t *testing.T) {
 		csr     []byte
 		options scep.Options
 		warning string
-		refused bool
+		refused refusal.Reason
 	}{
-		{resigned(crypto.SHA1, 5), options(), scep.WarnCSRSHA1, false},
-		{resigned(crypto.SHA1, 5), noSHA1, "", true},
-		{resigned(crypto.SHA512, 13), noSHA1, "", false},
-		{resigned(crypto.MD5, 4), options(), "", true},
+		{resigned(crypto.SHA1, 5), options(), scep.WarnCSRSHA1, ""},
+		{resigned(crypto.SHA1, 5), noSHA1, "", refusal.UnsupportedAlgorithm},
+		{resigned(crypto.SHA512, 13), noSHA1, "", ""},
+		{resigned(crypto.MD5, 4), options(), "", refusal.NotDecryptable}, // Go does not check it
+		{resigned(crypto.SHA224, 14), options(), "", refusal.NotDecryptable},
 	} {
 		e, err := decoded(t, enveloped(t, test.csr)).Open([]scep.Recipient{r}, test.options)
-		if test.refused {
-			wantRefusal(t, err, refusal.UnsupportedAlgorithm, scep.BadAlg)
+		if test.refused != "" {
+			wantRefusal(t, err, test.refused, scep.FailInfoOf(refusal.New(test.refused, "")))
 			continue
 		}
 		if err != nil {

@@ -37,7 +37,10 @@ func OpenContent(t MessageType, signer *x509.Certificate, envelope []byte, recip
 func ReadContent(content []byte, signer *x509.Certificate, o Options) (*Enrolment, error) {
 	var e *Enrolment
 	err := guarded(refusal.NotDecryptable, func() error {
-		csr, err := readCSR(content, o)
+		csr, err := readCSR(content)
+		if err == nil {
+			err = checkCSR(csr, o)
+		}
 		if err == nil {
 			e, err = newEnrolment(csr, signer)
 		}

@@ -39,11 +39,12 @@ type Query struct {
 // possession), its key and its challengePassword.
 //
 // Everything that goes wrong in and behind decryption is one refusal with the
-// reason NotDecryptable, whose detail is for the operator alone, except:
-// an algorithm or type of key that is not supported (UnsupportedAlgorithm), a
-// CSR key of the wrong size or exponent (KeyRejected), and, once the CSR has
-// proved to be genuine, more than one challengePassword or one that cannot be
-// read (BadMessage with badRequest). Errors that are no refusal are internal.
+// reason NotDecryptable, whose detail is for the operator alone, except: an
+// algorithm of the envelope that is not supported (UnsupportedAlgorithm), and,
+// once the CSR has proved to be genuine, a key or digest of it that is not
+// (KeyRejected, UnsupportedAlgorithm) and more than one challengePassword or
+// one that cannot be read (BadMessage with badRequest). Errors that are no
+// refusal are internal.
 func (m *Message) Open(recipients []Recipient, o Options) (*Enrolment, error) {
 	if m.Type != PKCSReq && m.Type != RenewalReq {
 		return nil, refusal.New(refusal.UnsupportedOperation, "messageType %s has no CSR", string(m.Type))
@@ -56,7 +57,7 @@ func (m *Message) Open(recipients []Recipient, o Options) (*Enrolment, error) {
 		}
 		// A content that is known to be bad is read like a good one, so that
 		// both take their time.
-		csr, err := readCSR(content, o)
+		csr, err := readCSR(content)
 		if flaw != "" {
 			err = notDecryptable(flaw)
 		}
@@ -64,8 +65,13 @@ func (m *Message) Open(recipients []Recipient, o Options) (*Enrolment, error) {
 			imitateProof(m.Signer)
 			return err
 		}
+		// Before the proof the plaintext may be somebody else's, its ciphertext
+		// rearranged: to tell one thing about it would tell all of it in time.
 		if err := csr.CheckSignature(); err != nil {
-			return notDecryptable("signature of the CSR is wrong")
+			return notDecryptable("signature of the CSR does not hold: " + brief(err))
+		}
+		if err := checkCSR(csr, o); err != nil {
+			return err
 		}
 		enrolment, err = newEnrolment(csr, m.Signer)
 		return err

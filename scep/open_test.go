@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/rand"
 	"crypto/rsa"
+	"crypto/x509"
 	"encoding/asn1"
 	"fmt"
 	"math/big"
@@ -11,6 +12,7 @@ import (
 	"strings"
 	"testing"
 
+	"golang.org/x/crypto/cryptobyte"
 	cbasn1 "golang.org/x/crypto/cryptobyte/asn1"
 
 	"understudy.example/understudy/refusal"
@@ -79,6 +81,8 @@ func TestOpenRefuses(t *testing.T) {
 	ra := r.Certificate
 	badCSR := bytes.Clone(honestCSR)
 	badCSR[len(badCSR)-9] ^= 1
+	sha256WithRSA := algorithm(asn1.ObjectIdentifier{1, 2, 840, 113549, 1, 1, 11})
+	renamed := algorithm(asn1.ObjectIdentifier{1, 2, 840, 113549, 1, 1, 99})
 	for _, test := range []struct {
 		name     string
 		envelope []byte
@@ -133,6 +137,11 @@ func TestOpenRefuses(t *testing.T) {
 		{"content is a certificate", enveloped(t, ra.Raw), refusal.NotDecryptable, "1"},
 		{"case 28, A19: signature of the CSR wrong", enveloped(t, badCSR), refusal.NotDecryptable, "1"},
 		{"case 28, A19: CSR signed by another key", enveloped(t, csrSigned(t, "other", "client", 0)), refusal.NotDecryptable, "1"},
+		{"A41: RSA 1024, signature wrong", enveloped(t, csrSigned(t, "rsa1024", "client", 0)), refusal.NotDecryptable, "1"},
+		{"A41: exponent 3, signature wrong", enveloped(t, csrSigned(t, "exponent3", "client", 0)), refusal.NotDecryptable, "1"},
+		{"A41: EC key, signature wrong", enveloped(t, csrSigned(t, "p256", "client", 0)), refusal.NotDecryptable, "1"},
+		{"A41: RSA 4097", enveloped(t, bigCSR(t)), refusal.NotDecryptable, "1"},
+		{"unknown signature algorithm", enveloped(t, bytes.Replace(honestCSR, sha256WithRSA, renamed, 1)), refusal.NotDecryptable, "1"},
 		{"A43: extensions twice", enveloped(t, csr(t, "client", extensions(t), extensions(t))), refusal.NotDecryptable, "1"},
 
 		// What everybody can see.
@@ -176,6 +185,26 @@ func TestOpenRefuses(t *testing.T) {
 			}
 		})
 	}
+}
+
+// bigCSR returns a CSR for a key of 4097 bits, which signs nothing.
+func bigCSR(tb testing.TB) []byte {
+	tb.Helper()
+	public := &rsa.PublicKey{N: new(big.Int).SetBit(big.NewInt(1), 4096, 1), E: 65537}
+	spki, err := x509.MarshalPKIXPublicKey(public)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	own, err := x509.MarshalPKIXPublicKey(loadKey(tb, "client").Public())
+	if err != nil {
+		tb.Fatal(err)
+	}
+	s := cryptobyte.String(csr(tb, "client"))
+	var body, info, rest cryptobyte.String
+	s.ReadASN1(&body, cbasn1.SEQUENCE)
+	rest = body
+	rest.ReadASN1(&info, cbasn1.SEQUENCE)
+	return sequence(sequence(bytes.Replace(info, own, spki, 1)), rest)
 }
 
 // csrOfLength returns a CSR whose length is this, modulo 16.

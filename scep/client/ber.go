@@ -121,9 +121,11 @@ func wellFormed(data []byte) (der bool, err error) {
 }
 
 // header reads the tag and length at an offset. end is -1 for indefinite
-// length, which only constructed elements may have.
+// length, which only constructed elements may have. An element with the tag of
+// the end marker is refused: of its content, wellFormed would know nothing and
+// addDefinite would make elements, nested as deeply as a server likes.
 func header(data []byte, at int) (constructed bool, start, end int, ok bool) {
-	if at+2 > len(data) || data[at]&0x1f == 0x1f {
+	if at+2 > len(data) || data[at]&0x1f == 0x1f || data[at]&^0x20 == 0 {
 		return false, 0, 0, false
 	}
 	constructed = data[at]&0x20 != 0
@@ -138,10 +140,14 @@ func header(data []byte, at int) (constructed bool, start, end int, ok bool) {
 		if start+octets > len(data) {
 			return false, 0, 0, false
 		}
-		length = 0
+		var long uint64 // which four octets cannot overflow, as they can an int
 		for _, b := range data[start : start+octets] {
-			length = length<<8 | int(b)
+			long = long<<8 | uint64(b)
 		}
+		if long > uint64(len(data)) {
+			return false, 0, 0, false
+		}
+		length = int(long)
 		start += octets
 	}
 	if length > len(data)-start {

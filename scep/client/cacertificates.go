@@ -3,6 +3,7 @@ package client
 import (
 	"bytes"
 	"context"
+	"crypto/rsa"
 	"crypto/sha1" //nolint:gosec // MDMs still give SHA-1 fingerprints; the user chose to compare one
 	"crypto/sha256"
 	"crypto/x509"
@@ -53,7 +54,7 @@ func parseCACertificates(a *answer) (*CACertificates, error) {
 		if err != nil {
 			return nil, broken("RFC 8894 §4.2.1.1", "the body is not one certificate in DER: %v", err)
 		}
-		return &CACertificates{All: []*x509.Certificate{only}, Encryption: only, Signing: only, Issuer: only}, nil
+		return &CACertificates{All: []*x509.Certificate{only}, Encryption: only, Signing: only, Issuer: only}, boundKeys(only)
 	case typeCARA:
 		all, err := certsOnly(a.body)
 		if err != nil {
@@ -70,7 +71,23 @@ func certsOnly(data []byte) ([]*x509.Certificate, error) {
 	if err == nil && len(certificates) == 0 {
 		err = broken("RFC 8894 §3.4", "the bundle holds no certificate")
 	}
+	if err == nil {
+		err = boundKeys(certificates...)
+	}
 	return certificates, err
+}
+
+// maxKeyBits bounds the RSA keys of a server, as crypto/tls does. To verify or
+// encrypt with one of a million bits takes minutes, which no timeout ends.
+const maxKeyBits = 8192
+
+func boundKeys(certificates ...*x509.Certificate) error {
+	for _, c := range certificates {
+		if key, ok := c.PublicKey.(*rsa.PublicKey); ok && key.N.BitLen() > maxKeyBits {
+			return fmt.Errorf("the certificate %q has an RSA key of %d bits, more than the %d that this client computes with", c.Subject, key.N.BitLen(), maxKeyBits)
+		}
+	}
+	return nil
 }
 
 // pick chooses as Apple's client does: the first certificate that has both

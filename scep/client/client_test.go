@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto"
+	"crypto/rsa"
 	"crypto/sha1"
 	"crypto/sha256"
 	"crypto/x509"
@@ -13,6 +14,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math/big"
 	"net/http"
 	"net/http/httptest"
 	"slices"
@@ -366,6 +368,8 @@ func TestCACertificates(t *testing.T) {
 	both := issue(t, "Both", signAndEncrypt, false, raKey(), caKey(), root)
 	signing := issue(t, "Signing", x509.KeyUsageDigitalSignature, false, raKey(), caKey(), root)
 	encryption := issue(t, "Encryption", x509.KeyUsageKeyEncipherment, false, otherKey(), caKey(), root)
+	vast := &rsa.PrivateKey{PublicKey: rsa.PublicKey{N: new(big.Int).SetBit(big.NewInt(1), 8192, 1), E: 65537}}
+	slow := issue(t, "Slow", signAndEncrypt, false, vast, caKey(), root)
 	const one, several = "application/x-x509-ca-cert", "application/x-x509-ca-ra-cert"
 	cases := map[string]struct {
 		contentType         string
@@ -383,6 +387,8 @@ func TestCACertificates(t *testing.T) {
 		"single in a bundle":  {several, root.Raw, nil, nil, "§3.4"},
 		"empty":               {several, nil, nil, nil, "§3.4"},
 		"HTML":                {"text/html", []byte("<html>"), nil, nil, "§4.2.1"},
+		"a key too large":     {one, slow.Raw, nil, nil, "8193 bits"},
+		"one key too large":   {several, bundle(t, both, root, slow), nil, nil, "8193 bits"},
 		"signed, with no use": {several, signedMessage(t, both), nil, nil, "signers or content"},
 	}
 	for name, c := range cases {
@@ -424,6 +430,10 @@ func TestHTTPFaults(t *testing.T) {
 			w.Header().Set("Retry-After", "7")
 			w.WriteHeader(http.StatusServiceUnavailable)
 		}, []string{"HTTP 503", "in 7 s"}},
+		"503 until a day": {func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Retry-After", "Wed, 21 Oct 2026 07:28:00 GMT")
+			w.WriteHeader(http.StatusServiceUnavailable)
+		}, []string{"HTTP 503", "try again later"}},
 		"500": {func(w http.ResponseWriter, _ *http.Request) {
 			http.Error(w, "out of \x1b[31mluck", http.StatusInternalServerError)
 		}, []string{"HTTP 500", `"out of [31mluck"`}},

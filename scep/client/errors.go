@@ -3,6 +3,7 @@ package client
 import (
 	"fmt"
 	"net/http"
+	"strconv"
 	"strings"
 	"unicode"
 )
@@ -41,7 +42,7 @@ func (e *HTTPError) Error() string {
 	case http.StatusRequestEntityTooLarge, http.StatusRequestURITooLong:
 		return text + "; the message is too long for this server"
 	case http.StatusTooManyRequests, http.StatusServiceUnavailable:
-		if e.RetryAfter != "" {
+		if _, err := strconv.ParseUint(e.RetryAfter, 10, 32); err == nil {
 			return text + "; try again in " + e.RetryAfter + " s"
 		}
 		return text + "; try again later"
@@ -64,9 +65,10 @@ func (e *UnreachableError) Error() string {
 // Unwrap returns the cause: a network error or the context's.
 func (e *UnreachableError) Unwrap() error { return e.Err }
 
-// excerpt returns the start of a body in which a person may find a hint.
+// excerpt returns the start of what a server said, in which a person may find a
+// hint, without what could move a terminal's cursor.
 func excerpt(body []byte) string {
-	const most = 120
+	const most = 240
 	text := strings.Map(func(r rune) rune {
 		if !unicode.IsPrint(r) || r == unicode.ReplacementChar {
 			return -1

@@ -51,7 +51,7 @@ func (f FailInfo) Name() string {
 type Reply struct {
 	Status       Status
 	FailInfo     FailInfo // with Failure only
-	FailInfoText string   // optional, with Failure only
+	FailInfoText string   // optional, with Failure only; the start of it, what is printable
 	// Certificate carries the key that was asked for and chains to the CA;
 	// Bundle is all that the envelope held. With Success only.
 	// A reply to GetCert has the certificate that was asked for, whatever its
@@ -197,7 +197,8 @@ func (r *Request) attributes(values attributes, reply *Reply) error {
 		return nil
 	case Failure:
 		reply.FailInfo = FailInfo(text(oidFailInfo, "failInfo"))
-		reply.FailInfoText, _ = values.text(oidFailInfoText, cbasn1.UTF8String)
+		why, _ := values.text(oidFailInfoText, cbasn1.UTF8String)
+		reply.FailInfoText = excerpt([]byte(why))
 		if reply.FailInfo.Name() == "" {
 			return broken("RFC 8894 §3.2.1.4", "failInfo is %q", string(reply.FailInfo))
 		}

@@ -65,6 +65,11 @@ func TestReadReplyTellsFailureAndPending(t *testing.T) {
 		reply.FailInfo.Name() != "badMessageCheck" || reply.FailInfoText != "no such luck" {
 		t.Errorf("got %+v", reply)
 	}
+	response.failInfoText = "\x1b[2Jno\nsuch\u202e " + strings.Repeat("luck", 1<<10)
+	reply, err = request.ReadReply(response.encode(t), today)
+	if err != nil || !strings.HasPrefix(reply.FailInfoText, "[2Jnosuch luckluck") || len(reply.FailInfoText) > 256 {
+		t.Errorf("a terminal is shown %q, %v", reply.FailInfoText, err)
+	}
 	response.status, response.failInfo, response.failInfoText = "3", "", ""
 	reply, err = request.ReadReply(response.encode(t), today)
 	if err != nil || reply.Status != client.Pending || reply.Certificate != nil || len(reply.Deviations) != 0 {
@@ -207,6 +212,11 @@ func TestReadReplyBoundsNesting(t *testing.T) {
 	wantError(t, err, "nested too deeply")
 	runaway := []byte{0x30, 0x08, 0x30, 0x03, 0x04, 0x04, 0x00, 0x00, 0x00, 0x00}
 	_, err = request.ReadReply(runaway, today)
+	wantError(t, err, "not well-formed")
+	// An element with the tag of an end marker is one thing to who skips it and
+	// another to who stops at it: in its content nobody would count levels.
+	marker := []byte{0x30, 0x80, 0x30, 0x80, 0x00, 0x02, 0x05, 0x02, 0x00, 0x00, 0x00, 0x00}
+	_, err = request.ReadReply(marker, today)
 	wantError(t, err, "not well-formed")
 }
 
