@@ -69,7 +69,7 @@ func newMetrics(version string, g *gate) *metrics {
 		}),
 		issued: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "understudy_certificates_issued_total",
-			Help: "Certificates issued since the start.",
+			Help: "Certificates issued since the start, those that an operator approved among them.",
 		}),
 		panics: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "understudy_panics_total",
