@@ -274,6 +274,54 @@ func (op trial) cutPower(t *testing.T, n int, kind string) (whole bool) {
 	return false
 }
 
+// TestDiskFault has one step of everything that a rollover writes fail, and the
+// server goes on: it looks after its RA, as it does from time to time, and
+// what it finds at its next start is what it had.
+func TestDiskFault(t *testing.T) {
+	keys := newPool(t)
+	for _, shape := range []Shape{ShapeChain, ShapeSingle} {
+		for _, op := range operations {
+			if shape == ShapeSingle && op.onlyChain {
+				continue
+			}
+			t.Run(string(shape)+"/"+op.name, func(t *testing.T) {
+				t.Parallel()
+				dir := filepath.Join(t.TempDir(), "authority")
+				copyDir(t, filepath.Join("testdata/format-1", string(shape)), dir)
+				op.before(t, openAt(t, dir, clock.NewManual(cutAt), keys))
+				for n, whole := 0, false; !whole; n++ {
+					whole = trial{op, dir, keys}.fault(t, n)
+				}
+			})
+		}
+	}
+}
+
+// fault does the operation on a copy of the directory, in which step n fails.
+// It says whether the operation came to its end before that.
+func (op trial) fault(t *testing.T, n int) (whole bool) {
+	t.Helper()
+	dir := filepath.Join(t.TempDir(), "authority")
+	copyDir(t, op.original, dir)
+	c := clock.NewManual(cutAt.Add(op.later))
+	a := openAt(t, dir, c, op.keys)
+	d := &failingDisk{left: n}
+	a.disk = d
+	err := op.do(a)
+	d.left = -1 // the disk works again
+	if _, rotateErr := a.RotateRA(); rotateErr != nil {
+		t.Errorf("step %d failed (%v), and then the RA cannot be looked after: %v", n, err, rotateErr)
+	}
+	again, openErr := Open(dir, Options{Clock: c})
+	switch {
+	case openErr != nil:
+		t.Errorf("step %d failed (%v), and the next start says %v", n, err, openErr)
+	case looks(again) != looks(a):
+		t.Errorf("step %d failed (%v): the next start finds %s, want %s", n, err, looks(again), looks(a))
+	}
+	return err == nil
+}
+
 // As many rollovers as are allowed, all of them within a day, leave no more
 // files than a backup takes, which is 256 with those of the store.
 func TestManyRollovers(t *testing.T) {

@@ -1,6 +1,7 @@
 package ca
 
 import (
+	"bytes"
 	"crypto/x509"
 	"errors"
 	"fmt"
@@ -94,20 +95,26 @@ func (a *Authority) loadRA(serial string, by ...*generation) (Recipient, error) 
 // key is deleted, by the first call that finds it so. Serve calls it at start
 // and from time to time. A crash at any point leaves the old RA in force or
 // the new one. In ShapeSingle there is nothing to replace.
+//
+// It also takes back what a failed change left in authority.json.
 func (a *Authority) RotateRA() (bool, error) {
-	if a.shape == ShapeSingle {
-		return false, nil
-	}
 	a.changing.Lock()
 	defer a.changing.Unlock()
-	rotated, err := a.rotateIfDue(a.clock.Now())
-	if err == nil {
-		err = a.removeOldRAs(a.clock.Now())
-	}
+	rotated, err := a.lookAfterRA(a.clock.Now())
 	if err != nil {
 		return rotated, fmt.Errorf("rotate RA: %w", err)
 	}
 	return rotated, nil
+}
+
+func (a *Authority) lookAfterRA(now time.Time) (rotated bool, err error) {
+	if a.shape == ShapeSingle {
+		return false, a.agree(a.inForce.Load())
+	}
+	if rotated, err = a.rotateIfDue(now); err != nil {
+		return rotated, err
+	}
+	return rotated, a.removeOldRAs(now)
 }
 
 // due says whether a certificate has a third of its life left or less, and a
@@ -231,17 +238,32 @@ func (a *Authority) removeOldRAs(now time.Time) error {
 		}
 	}
 	changed.retired = kept
+	if err := a.agree(&changed); err != nil {
+		return err
+	}
+	a.inForce.Store(&changed)
+	return a.removeRAsExcept(keep)
+}
+
+// agree puts what is to be in force, unless authority.json says the same. It
+// may say something else after a change that failed when it was written already
+// (the directory could not be synced): then it names what this process does not
+// know, and files that are about to be removed.
+func (a *Authority) agree(f *inForce) error {
 	s, err := readState(a.dir)
 	if err != nil {
 		return err
 	}
-	if len(kept) != len(s.Retired) {
-		if err := a.put(&changed); err != nil {
-			return err
-		}
+	s.Format = stateFormat // an older one is no reason to write
+	stored, err := encodeState(s)
+	if err != nil {
+		return err
 	}
-	a.inForce.Store(&changed)
-	return a.removeRAsExcept(keep)
+	wanted, err := encodeState(a.state(f))
+	if err != nil || bytes.Equal(stored, wanted) {
+		return err
+	}
+	return a.put(f)
 }
 
 // removeRAsExcept removes the files of all RAs but some.

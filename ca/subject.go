@@ -15,14 +15,13 @@ import (
 
 // Limits of a subject. Whoever reads names from certificates is spared more.
 const (
-	subjectLimit    = 8 << 10 // octets, the whole Name
-	attributeLimit  = 64      // attributes in all relative names, and so relative names
-	valueLimit      = 256     // octets, one value
-	constructedFlag = 0x20    // of a tag
+	subjectLimit   = 8 << 10 // octets, the whole Name
+	attributeLimit = 64      // attributes in all relative names, and so relative names
+	valueLimit     = 256     // octets, one value
 )
 
-// checkSubject judges a Name in DER by its size and its characters. Its format
-// is nobody's business: Okta accepts any.
+// checkSubject judges a Name in DER by its size, its characters and whether it
+// can be read again. Its format is nobody's business: Okta accepts any.
 func checkSubject(raw []byte) error {
 	if len(raw) > subjectLimit {
 		return rejectSubject("subject has %d octets, more than %d", len(raw), subjectLimit)
@@ -93,16 +92,14 @@ func isControl(r rune) bool {
 
 // Tags of strings that package asn1 of cryptobyte does not name.
 const (
-	tagNumericString   = cryptobyte_asn1.Tag(18)
-	tagVideotexString  = cryptobyte_asn1.Tag(21)
-	tagGraphicString   = cryptobyte_asn1.Tag(25)
-	tagVisibleString   = cryptobyte_asn1.Tag(26)
-	tagUniversalString = cryptobyte_asn1.Tag(28)
-	tagBMPString       = cryptobyte_asn1.Tag(30)
+	tagNumericString = cryptobyte_asn1.Tag(18)
+	tagBMPString     = cryptobyte_asn1.Tag(30)
 )
 
-// decodeString returns the characters of a string by its type. A value that is
-// no string has none.
+// decodeString returns the characters of a string by its type. The types are
+// those that crypto/x509 reads in a name, which are all that certificates have:
+// one with another, or with what is no string, could be signed and not be read
+// again.
 func decodeString(tag cryptobyte_asn1.Tag, value []byte) ([]rune, error) {
 	switch tag {
 	case cryptobyte_asn1.UTF8String:
@@ -112,19 +109,10 @@ func decodeString(tag cryptobyte_asn1.Tag, value []byte) ([]rune, error) {
 		return []rune(string(value)), nil
 	case tagBMPString:
 		return decodeBMP(value)
-	case tagUniversalString:
-		return decodeUniversal(value)
-	case cryptobyte_asn1.PrintableString, cryptobyte_asn1.IA5String, tagNumericString, tagVisibleString,
-		cryptobyte_asn1.T61String, cryptobyte_asn1.GeneralString, tagVideotexString, tagGraphicString:
+	case cryptobyte_asn1.PrintableString, cryptobyte_asn1.IA5String, tagNumericString, cryptobyte_asn1.T61String:
 		return decodeOctets(value), nil
 	}
-	switch tag &^ constructedFlag {
-	case cryptobyte_asn1.UTF8String, tagBMPString, tagUniversalString, cryptobyte_asn1.PrintableString,
-		cryptobyte_asn1.IA5String, cryptobyte_asn1.T61String, cryptobyte_asn1.GeneralString,
-		tagNumericString, tagVideotexString, tagGraphicString, tagVisibleString:
-		return nil, errors.New("a string is in pieces, which DER does not allow")
-	}
-	return nil, nil
+	return nil, fmt.Errorf("a value has the tag %d, which is of no string that names have", tag)
 }
 
 // decodeOctets reads what has one octet for a character by its standard. Those
@@ -140,36 +128,17 @@ func decodeOctets(value []byte) []rune {
 	return runes
 }
 
-// decodeBMP reads UTF-16 with the high octet first.
+// decodeBMP reads two octets for a character, the high one first. Surrogates
+// are none, which crypto/x509 says as well.
 func decodeBMP(value []byte) ([]rune, error) {
 	if len(value)%2 != 0 {
 		return nil, errors.New("a BMPString has half a character")
 	}
-	units := make([]uint16, len(value)/2)
-	for i := range units {
-		units[i] = uint16(value[2*i])<<8 | uint16(value[2*i+1])
-	}
-	runes := utf16.Decode(units)
-	for i, back := 0, utf16.Encode(runes); i < len(back); i++ {
-		if back[i] != units[i] {
-			return nil, errors.New("a BMPString is not UTF-16")
-		}
-	}
-	return runes, nil
-}
-
-// decodeUniversal reads UTF-32 with the high octet first.
-func decodeUniversal(value []byte) ([]rune, error) {
-	if len(value)%4 != 0 {
-		return nil, errors.New("a UniversalString has a part of a character")
-	}
-	runes := make([]rune, len(value)/4)
+	runes := make([]rune, len(value)/2)
 	for i := range runes {
-		c := uint32(value[4*i])<<24 | uint32(value[4*i+1])<<16 | uint32(value[4*i+2])<<8 | uint32(value[4*i+3])
-		if c > unicode.MaxRune || !utf8.ValidRune(rune(c)) {
-			return nil, errors.New("a UniversalString is not UTF-32")
+		if runes[i] = rune(value[2*i])<<8 | rune(value[2*i+1]); utf16.IsSurrogate(runes[i]) {
+			return nil, errors.New("a BMPString has a surrogate")
 		}
-		runes[i] = rune(c)
 	}
 	return runes, nil
 }

@@ -26,9 +26,9 @@ func (s Settings) validateIntune(wrong *problems) {
 		s.validateNoIntune(wrong)
 		return
 	}
-	for field, value := range map[string]string{"tenant": s.Tenant, "client_id": s.ClientID} {
-		if value == "" {
-			wrong.add(field, "must be given in mode intune")
+	for _, must := range []textSetting{{"tenant", s.Tenant}, {"client_id", s.ClientID}} {
+		if must.value == "" {
+			wrong.add(must.field, "must be given in mode intune")
 		}
 	}
 	if (s.ClientSecretFile == "") == (s.ClientCertificateFile == "") {
@@ -45,7 +45,6 @@ func (s Settings) validateIntune(wrong *problems) {
 
 // validateCloud wants a preset, or URLs.
 func (s Settings) validateCloud(wrong *problems) {
-	urls := map[string]string{"authority": s.Authority, "graph_url": s.GraphURL, "intune_resource": s.IntuneResource}
 	_, preset := intune.Clouds()[s.Cloud]
 	switch {
 	case s.Cloud != "" && !preset:
@@ -53,23 +52,27 @@ func (s Settings) validateCloud(wrong *problems) {
 	case s.Cloud == "" && (s.Authority == "" || s.GraphURL == ""):
 		wrong.add("cloud", "must be given in mode intune, or authority and graph_url")
 	}
-	for _, field := range slices.Sorted(maps.Keys(urls)) {
-		u, err := url.Parse(urls[field])
-		if urls[field] != "" && (err != nil || u.Scheme != "https" || u.Host == "" || u.RawQuery != "" || u.User != nil) {
-			wrong.add(field, "must be an https URL without query")
+	for _, given := range []textSetting{{"authority", s.Authority}, {"graph_url", s.GraphURL}, {"intune_resource", s.IntuneResource}} {
+		u, err := url.Parse(given.value)
+		if given.value != "" && (err != nil || u.Scheme != "https" || u.Host == "" || u.RawQuery != "" || u.User != nil) {
+			wrong.add(given.field, "must be an https URL without query")
 		}
 	}
 }
 
 // validateNoIntune refuses what would mean nothing.
 func (s Settings) validateNoIntune(wrong *problems) {
-	for field, value := range map[string]string{
-		"cloud": s.Cloud, "tenant": s.Tenant, "client_id": s.ClientID, "client_secret_file": s.ClientSecretFile,
-		"client_certificate_file": s.ClientCertificateFile, "ca_file": s.CAFile, "authority": s.Authority, "graph_url": s.GraphURL,
-		"intune_resource": s.IntuneResource, "intune_hosts": strings.Join(s.IntuneHosts, ","),
+	for _, given := range []textSetting{
+		{"cloud", s.Cloud}, {"tenant", s.Tenant}, {"client_id", s.ClientID}, {"client_secret_file", s.ClientSecretFile},
+		{"client_certificate_file", s.ClientCertificateFile}, {"ca_file", s.CAFile}, {"authority", s.Authority}, {"graph_url", s.GraphURL},
+		{"intune_resource", s.IntuneResource}, {"intune_hosts", strings.Join(s.IntuneHosts, ",")},
 	} {
-		if value != "" {
-			wrong.add(field, "means something in mode intune only")
+		if given.value != "" {
+			wrong.add(given.field, "means something in mode intune only")
 		}
 	}
 }
+
+// textSetting is a setting with its name in JSON. Problems are listed in the
+// order of these, so that one mistake always reads the same.
+type textSetting struct{ field, value string }

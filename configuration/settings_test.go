@@ -405,3 +405,26 @@ func TestMergeWindow(t *testing.T) {
 		}
 	}
 }
+
+// The problems of Intune's settings are always listed in the same order.
+func TestOrderOfProblems(t *testing.T) {
+	wrong := named("lab")
+	wrong.Cloud, wrong.Tenant, wrong.ClientID, wrong.ClientSecretFile, wrong.ClientCertificateFile = "x", "x", "x", "x", "x"
+	wrong.CAFile, wrong.Authority, wrong.GraphURL, wrong.IntuneResource, wrong.IntuneHosts = "x", "x", "x", "x", []string{"x"}
+	empty := named("lab")
+	empty.Mode = depot.ModeIntune
+	urls := empty
+	urls.Tenant, urls.ClientID, urls.ClientSecretFile = "x", "x", "/x"
+	urls.Authority, urls.GraphURL, urls.IntuneResource = "http://x", "x", "https://x/?y"
+	for want, s := range map[string]configuration.Settings{
+		"cloud tenant client_id client_secret_file client_certificate_file ca_file authority graph_url intune_resource intune_hosts": wrong,
+		"tenant client_id client_secret_file cloud": empty,
+		"authority graph_url intune_resource":       urls,
+	} {
+		for range 20 {
+			if got := strings.Join(fieldsOf(t, s.Validate()), " "); got != want {
+				t.Fatalf("problems of %s, want %s", got, want)
+			}
+		}
+	}
+}

@@ -58,18 +58,18 @@ func Read(path string) ([]depot.ListedDevice, error) {
 }
 
 func read(path string) ([]depot.ListedDevice, state, error) {
-	f, err := os.Open(path) //nolint:gosec // whoever may name a file is on this machine and an operator
-	if err != nil {
-		return nil, state{}, fmt.Errorf("read list of devices: %w", err)
-	}
-	defer f.Close()
-	info, err := f.Stat()
+	info, err := os.Stat(path) // before it is opened: that of a pipe would wait for a writer
 	if err != nil {
 		return nil, state{}, fmt.Errorf("read list of devices: %w", err)
 	}
 	if !info.Mode().IsRegular() {
 		return nil, state{}, fmt.Errorf("read list of devices: %s is not a file", path)
 	}
+	f, err := os.Open(path) //nolint:gosec // whoever may name a file is on this machine and an operator
+	if err != nil {
+		return nil, state{}, fmt.Errorf("read list of devices: %w", err)
+	}
+	defer f.Close()
 	text, err := io.ReadAll(io.LimitReader(f, MaxSize+1))
 	if err != nil {
 		return nil, state{}, fmt.Errorf("read list of devices: %w", err)

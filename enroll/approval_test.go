@@ -4,8 +4,11 @@ import (
 	"bytes"
 	"crypto/rsa"
 	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/asn1"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -457,6 +460,30 @@ func TestApproveAgainstPolicy(t *testing.T) {
 		}
 		if _, err := h.service.Deny(t.Context(), "rq_nothing", operator, ""); !errors.Is(err, depot.ErrNotFound) {
 			t.Errorf("deny nothing: %v", err)
+		}
+	})
+}
+
+// TestApproveAfterChange: the certificate is as the configuration is when it is
+// approved, and so is what is on record of it.
+func TestApproveAfterChange(t *testing.T) {
+	marker := asn1.ObjectIdentifier{1, 3, 6, 1, 4, 1, 51150, 13, 1}
+	inEach(t, func(t *testing.T, h *house) {
+		h.approving(t, configuration.ApprovalManual)
+		r := h.request(t)
+		request := h.pends(t, r, encoded(t, r))
+		h.reconfigure(t, `{"name":"renamed","purpose":"management-attestation","validity_seconds":86400}`)
+		serial := h.approve(t, request.ID).Transaction.CertificateSerial
+		identity, err := h.depot.Identity(t.Context(), serial)
+		if err != nil {
+			t.Fatal(err)
+		}
+		certificate := h.enrolled(t, r, encoded(t, r), enroll.Repeated)
+		if slices.ContainsFunc(certificate.Extensions, func(e pkix.Extension) bool { return e.Id.Equal(marker) }) || certificate.NotAfter.Sub(certificate.NotBefore) != 24*time.Hour {
+			t.Errorf("certificate until %v with the marker of another purpose", certificate.NotAfter)
+		}
+		if identity.Purpose != "management-attestation" || identity.ConfigurationName != "renamed" {
+			t.Errorf("on record for %s in %s", identity.Purpose, identity.ConfigurationName)
 		}
 	})
 }

@@ -67,7 +67,9 @@ func (s *Service) approve(ctx context.Context, requestID, by, note string) (depo
 	}
 	transaction := r.Transaction
 	transaction.CertificateSerial, transaction.At = serialOf(certificate), now
-	identity := s.issued(r.Draft, certificate, at, live.Record.Policy)
+	draft := r.Draft
+	draft.ConfigurationName, draft.Purpose = live.Record.Name, string(live.Record.Purpose) // they may have changed while it waited
+	identity := s.issued(draft, certificate, at, live.Record.Policy)
 	decided, err := s.depot.Decide(context.WithoutCancel(ctx), depot.Decision{
 		RequestID: r.ID, State: depot.RequestApproved, At: now, By: by, Note: note,
 		Issuance: &depot.Issuance{

@@ -104,6 +104,9 @@ func (s *Server) decideRequest(decide decide) adminFunc {
 		if err != nil {
 			return decisionProblem(err)
 		}
+		if request.State == depot.RequestApproved {
+			s.metrics.issued.Inc()
+		}
 		s.log.Info("request decided", "request", request.ID, "state", string(request.State), "by", by(r.Context()),
 			"device_key", printable(request.Draft.Device.Key, maxLogText), "certificate_serial", request.Transaction.CertificateSerial)
 		return writeJSON(w, http.StatusOK, requestToJSON(&request, s.clock.Now()))

@@ -106,6 +106,9 @@ func TestRequests(t *testing.T) {
 	if got := len(h.object("GET", "/api/v1/certificates", "", 200)["items"].([]any)); got != 1 {
 		t.Errorf("%d certificates", got)
 	}
+	if got := h.metric("understudy_certificates_issued_total"); got != "1" {
+		t.Errorf("%s certificates counted", got)
+	}
 }
 
 // A client that waits gets its certificate when it asks the same again.

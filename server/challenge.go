@@ -103,7 +103,7 @@ func (s *Server) serveChallenge(w http.ResponseWriter, r *http.Request, live *co
 			return *refused
 		}
 		if form == hookStep {
-			return s.judgeForStep(r.Context(), live, body)
+			return s.judgeForStep(r.Context(), live, body, addressText(client))
 		}
 	}
 	return s.giveChallenge(r.Context(), live, r.Method, form, user)

@@ -2,13 +2,16 @@ package server_test
 
 import (
 	"bytes"
+	"context"
 	"crypto/rand"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"net/http/httptest"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -370,6 +373,76 @@ func TestChallengeAPI(t *testing.T) {
 	if a := h.api("GET", "/api/v1/challenges/ch_nobody", ""); a.status != 404 {
 		t.Errorf("an unknown one: %d", a.status)
 	}
+}
+
+// TestStepWebhookRefusals: what is refused to a step-ca counts as it does in a
+// SCEP message, and whoever is told of the one is told of the other.
+func TestStepWebhookRefusals(t *testing.T) {
+	var told []string
+	var taken bool // the next good challenge is somebody else's
+	h := open(t, func(h *house) {
+		h.config.Rejected = func(_, name, reason, source string) { told = append(told, name+" "+reason+" "+source) }
+		h.wrap = func(d depot.Depot) depot.Depot { return &quickWithdrawer{Depot: d, taken: &taken} }
+	})
+	made := h.object("POST", "/api/v1/configurations", `{"name":"one-time","mode":"dynamic"}`, 201)
+	text := h.object("POST", "/api/v1/challenges", `{"configuration":"one-time"}`, 201)["challenge"].(string)
+	other := h.object("POST", "/api/v1/challenges", `{"configuration":"one-time"}`, 201)["challenge"].(string)
+	late := h.object("POST", "/api/v1/challenges", `{"configuration":"one-time","ttl_seconds":60}`, 201)["challenge"].(string)
+	h.clock.Advance(time.Minute)
+	csr, err := x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{Subject: pkix.Name{CommonName: "C02XLSTEP001"}}, deviceKey())
+	if err != nil {
+		t.Fatal(err)
+	}
+	ask := func(challenge string) string {
+		body, err := json.Marshal(map[string]any{"scepChallenge": challenge, "x509CertificateRequest": map[string]any{"raw": csr}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		r := httptest.NewRequest("POST", "/scep/one-time/webhook", bytes.NewReader(body))
+		r.SetBasicAuth(made["username"].(string), made["password"].(string))
+		return do(h.Public(), r).body
+	}
+	if answer := ask(text); answer != `{"allow":true}` || len(told) != 0 {
+		t.Fatalf("a good challenge: %s, told %v", answer, told)
+	}
+	refused := ask(text)
+	for _, challenge := range []string{late, "", strings.Repeat("A", 32)} {
+		if answer := ask(challenge); answer != refused || !strings.HasPrefix(answer, `{"allow":false,`) {
+			t.Errorf("challenge %q: %s, and a used one %s", challenge, answer, refused)
+		}
+	}
+	if taken = true; ask(other) != refused {
+		t.Error("a challenge that somebody else took meanwhile looks like another one")
+	}
+	want := []string{
+		"one-time challenge_wrong 192.0.2.1", "one-time challenge_expired 192.0.2.1",
+		"one-time challenge_missing 192.0.2.1", "one-time challenge_wrong 192.0.2.1",
+		"one-time challenge_used 192.0.2.1",
+	}
+	if !slices.Equal(told, want) {
+		t.Errorf("told of %q, want %q", told, want)
+	}
+	for series, want := range map[string]string{
+		`understudy_challenges_rejected_total{reason="challenge_wrong"}`: "2", `understudy_challenges_rejected_total{reason="challenge_expired"}`: "1",
+		`understudy_challenges_rejected_total{reason="challenge_missing"}`: "1", "understudy_challenges_expired_total": "1",
+	} {
+		if got := h.metric(series); got != want {
+			t.Errorf("%s is %s, want %s", series, got, want)
+		}
+	}
+}
+
+// quickWithdrawer is a depot in which somebody else takes a challenge first.
+type quickWithdrawer struct {
+	depot.Depot
+	taken *bool
+}
+
+func (d *quickWithdrawer) WithdrawChallenge(ctx context.Context, id, by string, at time.Time) error {
+	if *d.taken {
+		return depot.ErrChallengeSpent
+	}
+	return d.Depot.WithdrawChallenge(ctx, id, by, at)
 }
 
 // TestStepWebhook judges a challenge for a step-ca: one yes for each.

@@ -69,7 +69,7 @@ func newMetrics(version string, g *gate) *metrics {
 		}),
 		issued: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "understudy_certificates_issued_total",
-			Help: "Certificates issued since the start.",
+			Help: "Certificates issued since the start, those that an operator approved among them.",
 		}),
 		panics: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "understudy_panics_total",
@@ -81,11 +81,11 @@ func newMetrics(version string, g *gate) *metrics {
 		}, []string{"status"}),
 		rejected: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "understudy_challenges_rejected_total",
-			Help: "SCEP messages refused because of their challenge, by reason.",
+			Help: "Challenges refused, in SCEP messages and in what a step-ca asks about, by reason.",
 		}, []string{"reason"}),
 		expired: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "understudy_challenges_expired_total",
-			Help: "SCEP messages refused because their challenge had expired; they are among the rejected ones too.",
+			Help: "Challenges refused because they had expired; they are among the rejected ones too.",
 		}),
 	}
 	for _, reason := range refusal.Reasons() {
@@ -115,9 +115,11 @@ func (m *metrics) transaction(configurationID string, o enroll.Outcome, reason r
 	if o == enroll.Issued {
 		m.issued.Inc()
 	}
-	if aboutChallenge(reason) {
-		m.rejected.WithLabelValues(string(reason)).Inc()
-	}
+}
+
+// refusedChallenge counts a challenge that was refused.
+func (m *metrics) refusedChallenge(reason refusal.Reason) {
+	m.rejected.WithLabelValues(string(reason)).Inc()
 	if reason == refusal.ChallengeExpired {
 		m.expired.Inc()
 	}

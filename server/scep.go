@@ -112,10 +112,20 @@ func (s *Server) pkiOperation(w http.ResponseWriter, r *http.Request, live *conf
 	took := time.Since(begin)
 	s.transactions.write(live, from, answer, took)
 	s.metrics.transaction(live.Record.ID, answer.Outcome, answer.Reason, took)
-	if s.rejected != nil && aboutChallenge(answer.Reason) {
-		s.rejected(live.Record.ID, live.Record.Name, string(answer.Reason), from.Address)
-	}
+	s.refusedChallenge(live, answer.Reason, from.Address)
 	return reply
+}
+
+// refusedChallenge counts a refusal, if its reason is that of a challenge, and
+// tells of it.
+func (s *Server) refusedChallenge(live *configuration.Live, reason refusal.Reason, source string) {
+	if !aboutChallenge(reason) {
+		return
+	}
+	s.metrics.refusedChallenge(reason)
+	if s.rejected != nil {
+		s.rejected(live.Record.ID, live.Record.Name, string(reason), source)
+	}
 }
 
 // process takes a message through the limits and the flow.

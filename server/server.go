@@ -72,8 +72,8 @@ type Config struct {
 	// Deliveries are counted by whoever takes events to webhooks, and shown
 	// with the other metrics. Optional.
 	Deliveries *Deliveries
-	// Rejected is told of every SCEP message that is refused because of its
-	// challenge. It must not wait. Optional.
+	// Rejected is told of every challenge that is refused, in a SCEP message or
+	// in what a step-ca asks about. It must not wait. Optional.
 	Rejected func(configurationID, configurationName, reason, source string)
 	// TempDir is where parts of an export wait; empty is the system's place.
 	TempDir string

@@ -38,8 +38,8 @@ type stepError struct {
 // to a step-ca. The certificate is made there, so a good challenge is withdrawn
 // at once: of two who ask one is told yes. step-ca shows that it is itself by
 // user name and password; its signature is not looked at, because its key is
-// kept here only as a hash.
-func (s *Server) judgeForStep(ctx context.Context, live *configuration.Live, body []byte) response {
+// kept here only as a hash. What is refused counts as it does in a SCEP message.
+func (s *Server) judgeForStep(ctx context.Context, live *configuration.Live, body []byte, source string) response {
 	var in stepRequest
 	if json.Unmarshal(body, &in) != nil {
 		return fixedText(http.StatusBadRequest, "body is not a SCEPCHALLENGE webhook")
@@ -53,7 +53,7 @@ func (s *Server) judgeForStep(ctx context.Context, live *configuration.Live, bod
 		Challenge: challenge.NewSecret(in.Challenge), Now: s.clock.Now(),
 	})
 	if err == nil {
-		err = s.depot.WithdrawChallenge(ctx, grant.Spends().ID, "step-ca", s.clock.Now())
+		err = s.withdrawForStep(ctx, grant.Spends().ID)
 	}
 	no, refused := refusal.Of(err)
 	switch {
@@ -62,14 +62,23 @@ func (s *Server) judgeForStep(ctx context.Context, live *configuration.Live, bod
 		return stepSays(stepAnswer{Allow: true})
 	case refused:
 		s.log.Warn("challenge judged", "configuration", live.Record.Name, "allow", false, "reason", no.Reason, "detail", no.Detail, "transaction_id", printable(in.TransactionID, maxLogText))
-		return stepSays(stepAnswer{Error: &stepError{"challenge_refused", "the challenge is not good"}})
-	case errors.Is(err, depot.ErrChallengeSpent):
+		s.refusedChallenge(live, no.Reason, source)
 		return stepSays(stepAnswer{Error: &stepError{"challenge_refused", "the challenge is not good"}})
 	case errors.Is(err, depot.ErrUnavailable):
 		return busy(false)
 	}
 	s.log.Error("judge a challenge", "configuration", live.Record.Name, "error", err)
 	return fixedText(http.StatusInternalServerError, textInternalError)
+}
+
+// withdrawForStep ends a challenge that was found good. That somebody else was
+// quicker is a refusal.
+func (s *Server) withdrawForStep(ctx context.Context, id string) error {
+	err := s.depot.WithdrawChallenge(ctx, id, "step-ca", s.clock.Now())
+	if errors.Is(err, depot.ErrChallengeSpent) {
+		return refusal.New(refusal.ChallengeUsed, "challenge %s was spent or withdrawn meanwhile", id)
+	}
+	return err
 }
 
 func stepSays(a stepAnswer) response {
