@@ -62,6 +62,23 @@ func TestOneRequest(t *testing.T) {
 	}
 }
 
+// TestClockSkew: the clocks of the application and of Entra may differ a
+// little, and not much. (MSAL dates its assertions by the machine's clock, a
+// second after the cloud's here at any time.)
+func TestClockSkew(t *testing.T) {
+	w := newWorld(t)
+	own, key := certificate(t, w.clock.Now().Add(-30*time.Minute))
+	w.application(t, fake.Application{Certificates: []*x509.Certificate{own}})
+	began := w.clock.Now()
+	for off, good := range map[time.Duration]bool{-10 * time.Second: true, -4 * time.Minute: true, -10 * time.Minute: false, 4 * time.Minute: true} {
+		w.clock.Set(began.Add(off))
+		c := w.client(t, func(o *intune.Options) { o.Secret, o.Certificates, o.Key = "", []*x509.Certificate{own}, key })
+		if err := c.Validate(t.Context(), w.good(t)); (err == nil) != good {
+			t.Errorf("Entra's clock off by %v: %v", off, err)
+		}
+	}
+}
+
 func notification(t *testing.T, call fake.Call) map[string]any {
 	t.Helper()
 	var body struct{ Notification map[string]any }
