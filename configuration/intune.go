@@ -31,6 +31,9 @@ func (s Settings) validateIntune(wrong *problems) {
 			wrong.add(must.field, "must be given in mode intune")
 		}
 	}
+	if strings.ContainsAny(s.Tenant, "/?#") {
+		wrong.add("tenant", "must be an id or a domain")
+	}
 	if (s.ClientSecretFile == "") == (s.ClientCertificateFile == "") {
 		wrong.add("client_secret_file", "must be given in mode intune, or client_certificate_file, and not both")
 	}

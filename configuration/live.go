@@ -35,8 +35,10 @@ type Live struct {
 	page *challenge.Static
 }
 
-// newLive makes a stored configuration usable. The error says why it cannot
-// be, as a sentence for whoever starts the server.
+// newLive makes a configuration usable. The error says why it cannot be, as a
+// sentence for whoever starts the server; a *delegateError is in it when all
+// that lacks is somebody to judge challenges, and then the Live is returned
+// too, without a validator.
 func (s *Set) newLive(c depot.Configuration) (*Live, error) {
 	settings := SettingsOf(c)
 	if err := settings.Validate(); err != nil {
@@ -56,7 +58,7 @@ func (s *Set) newLive(c depot.Configuration) (*Live, error) {
 		NoRoot: c.Policy.Chain == ChainNoRoot,
 	}
 	if err := s.setMode(l); err != nil {
-		return nil, fmt.Errorf("configuration %q (%s) has nothing to judge challenges by: %w", c.Name, c.ID, err)
+		return l, fmt.Errorf("configuration %q (%s) has nothing to judge challenges by: %w", c.Name, c.ID, err)
 	}
 	return l, nil
 }
@@ -68,7 +70,9 @@ func (s *Set) setMode(l *Live) (err error) {
 		l.dynamic, l.Validator = s.challenges, s.challenges
 		l.page, err = challenge.NewStatic(l.Record.ChallengePassword)
 	case depot.ModeIntune:
-		l.Validator, err = s.delegate(l.Record.Intune)
+		if l.Validator, err = s.delegate(l.Record.Intune); err != nil {
+			err = &delegateError{err}
+		}
 	default:
 		l.static, err = challenge.NewStatic(l.Record.Secret)
 		l.Validator = l.static

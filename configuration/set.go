@@ -66,8 +66,9 @@ func WithDelegate(d Delegate) Option { return func(s *Set) { s.delegate = d } }
 
 // Load reads the configurations of a depot and makes them live. One that
 // cannot be, because it has no challenge or a policy that this version does
-// not know, is an error: a server must not start with it. A nil random means
-// crypto/rand.
+// not know, is an error: a server must not start with it. One that lacks only
+// its delegate, which lives in files that come and go, refuses everybody: see
+// Live.Unavailable. A nil random means crypto/rand.
 func Load(ctx context.Context, d depot.Depot, c clock.Clock, random io.Reader, options ...Option) (*Set, error) {
 	if random == nil {
 		random = rand.Reader
@@ -90,7 +91,7 @@ func (s *Set) load(ctx context.Context) error {
 	var lives []*Live
 	var wrong []error
 	for _, r := range records {
-		l, err := s.newLive(r)
+		l, err := s.stored(r)
 		if err != nil {
 			wrong = append(wrong, err)
 			continue
@@ -102,6 +103,21 @@ func (s *Set) load(ctx context.Context) error {
 	}
 	s.now.Store(newIndex(lives))
 	return nil
+}
+
+// stored makes a stored configuration live: as it is already when it did not
+// change, since the files that it was made with may be gone by now.
+func (s *Set) stored(c depot.Configuration) (*Live, error) {
+	if x := s.now.Load(); x != nil {
+		if l, ok := x.byID[c.ID]; ok && reflect.DeepEqual(l.Record, SettingsOf(c).apply(c)) {
+			return l, nil
+		}
+	}
+	l, err := s.newLive(c)
+	if no := new(delegateError); errors.As(err, &no) {
+		l.Validator, err = unavailable{no.err}, nil
+	}
+	return l, err
 }
 
 // ByID returns the configuration with this id.
@@ -155,7 +171,7 @@ func (s *Set) Add(ctx context.Context, settings Settings, secret *challenge.Secr
 	}
 	l, err := s.newLive(record)
 	if err != nil {
-		return nil, challenge.Secret{}, fmt.Errorf("add configuration: %w", err)
+		return nil, challenge.Secret{}, fmt.Errorf("add configuration: %w", invalid(err))
 	}
 	if err := s.depot.AddConfiguration(ctx, record); err != nil {
 		return nil, challenge.Secret{}, s.failed(ctx, "add configuration", err)
@@ -241,7 +257,7 @@ func (s *Set) readAgain(old *Live) (*Live, error) {
 	}
 	l, err := s.newLive(old.Record)
 	if err != nil {
-		return nil, err
+		return nil, invalid(err)
 	}
 	s.replace(old, l)
 	return l, nil
@@ -302,7 +318,7 @@ func (s *Set) store(ctx context.Context, verb string, old *Live, record depot.Co
 	record.ChangedAt = s.clock.Now()
 	l, err := s.newLive(record)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", verb, err)
+		return nil, fmt.Errorf("%s: %w", verb, invalid(err))
 	}
 	if err := s.depot.SetConfiguration(ctx, record, cause); err != nil {
 		return nil, s.failed(ctx, verb, err)

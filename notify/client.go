@@ -113,6 +113,11 @@ func (c *Client) post(ctx context.Context, rawURL string, header http.Header, bo
 	if err != nil {
 		return 0, plain(err)
 	}
+	if answer.StatusCode == http.StatusSwitchingProtocols {
+		// Its body is the connection itself, which no deadline ends any more.
+		_ = answer.Body.Close()
+		return answer.StatusCode, nil
+	}
 	// The status has come, so nothing that happens to the body matters. What
 	// is longer than the limit loses its connection.
 	_, _ = io.CopyN(io.Discard, answer.Body, maxAnswer)

@@ -297,6 +297,35 @@ func TestEndlessStatusLine(t *testing.T) {
 	}
 }
 
+// A receiver that answers with another protocol and then with nothing gets no
+// connection to hold on to: no deadline would end what is read from it.
+func TestSwitchedProtocol(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = l.Close() })
+	left := make(chan error, 1)
+	go func() {
+		conn, err := l.Accept()
+		if err != nil {
+			return
+		}
+		defer func() { _ = conn.Close() }()
+		_ = conn.SetReadDeadline(time.Now().Add(patience))
+		_, _ = io.WriteString(conn, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: forever\r\n\r\n")
+		_, err = io.Copy(io.Discard, conn)
+		left <- err
+	}()
+	client := notify.NewClient(targets(t, "127.0.0.1"), notify.ClientOptions{})
+	if got := sent(t, client, "http://"+l.Addr().String()); got.Status != http.StatusSwitchingProtocols || got.Delivered() {
+		t.Errorf("%+v", got)
+	}
+	if err := take(t, left, "end of the connection"); errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Error("the connection was held until the receiver ended it")
+	}
+}
+
 func TestTLS(t *testing.T) {
 	r := &receiver{arrivals: make(chan arrival, 1)}
 	r.Server = httptest.NewUnstartedServer(r)

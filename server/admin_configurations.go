@@ -28,6 +28,8 @@ type configurationJSON struct {
 	Username      *string     `json:"username"`      // of its challenge page
 	Policy        policyJSON  `json:"policy"`
 	Intune        *intuneJSON `json:"intune"` // of mode intune
+	// Unavailable is why nobody can judge its challenges.
+	Unavailable *string `json:"unavailable"`
 }
 
 // intuneJSON says whom a configuration of mode intune asks.
@@ -100,7 +102,7 @@ func (s *Server) listConfigurations(w http.ResponseWriter, r *http.Request) erro
 	}
 	var items []configurationJSON
 	for _, live := range s.configurations.List() {
-		items = append(items, s.configurationToJSON(live.Record))
+		items = append(items, s.configurationToJSON(live))
 	}
 	return writeJSON(w, http.StatusOK, newList(items, ""))
 }
@@ -111,7 +113,7 @@ func (s *Server) showConfiguration(w http.ResponseWriter, r *http.Request) error
 	if err != nil {
 		return settingsProblem(err)
 	}
-	return writeJSON(w, http.StatusOK, s.configurationToJSON(live.Record))
+	return writeJSON(w, http.StatusOK, s.configurationToJSON(live))
 }
 
 // addConfiguration is POST /configurations: settings over the defaults.
@@ -145,7 +147,7 @@ func (s *Server) addConfiguration(w http.ResponseWriter, r *http.Request) error 
 	}
 	w.Header().Set("Location", apiPrefix+"/configurations/"+live.Record.ID)
 	secretKey, password := tell(live.Record, key)
-	return writeJSON(w, http.StatusCreated, newConfiguration{s.configurationToJSON(live.Record), secretKey, password})
+	return writeJSON(w, http.StatusCreated, newConfiguration{s.configurationToJSON(live), secretKey, password})
 }
 
 // changeConfiguration is PATCH /configurations/{configuration}.
@@ -174,7 +176,7 @@ func (s *Server) changeConfiguration(w http.ResponseWriter, r *http.Request) err
 			return err
 		}
 	}
-	return writeJSON(w, http.StatusOK, s.configurationToJSON(live.Record))
+	return writeJSON(w, http.StatusOK, s.configurationToJSON(live))
 }
 
 // resetSecret is POST /configurations/{configuration}/reset-secret.
@@ -232,8 +234,13 @@ func (s *Server) checkConfiguration(w http.ResponseWriter, r *http.Request) erro
 }
 
 // configurationToJSON renders one.
-func (s *Server) configurationToJSON(c depot.Configuration) configurationJSON {
+func (s *Server) configurationToJSON(live *configuration.Live) configurationJSON {
+	c := live.Record
 	settings := configuration.SettingsOf(c)
+	unavailable := ""
+	if err := live.Unavailable(); err != nil {
+		unavailable = err.Error()
+	}
 	return configurationJSON{
 		ID:            c.ID,
 		Name:          c.Name,
@@ -275,6 +282,7 @@ func (s *Server) configurationToJSON(c depot.Configuration) configurationJSON {
 		ChallengeURL: orNull(s.ChallengeURL(c)),
 		Username:     orNull(c.ChallengeUser),
 		Intune:       intuneToJSON(c.Mode, settings),
+		Unavailable:  orNull(unavailable),
 	}
 }
 

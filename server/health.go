@@ -20,11 +20,14 @@ type readinessChecks struct {
 	Store     string `json:"store"`
 	Authority string `json:"authority"`
 	Server    string `json:"server"`
+	// Configurations do not make the server unready: one that cannot serve
+	// must not take the others with it.
+	Configurations string `json:"configurations"`
 }
 
 const partOK = "ok"
 
-// readyz says whether an enrolment would work now.
+// readyz says whether an enrolment would work now, in any configuration.
 func (s *Server) readyz(w http.ResponseWriter, r *http.Request) error {
 	checks := readinessChecks{Store: partOK, Authority: s.authorityState(), Server: partOK}
 	ctx, cancel := context.WithTimeout(r.Context(), readyTime)
@@ -37,9 +40,10 @@ func (s *Server) readyz(w http.ResponseWriter, r *http.Request) error {
 		checks.Server = "stopping"
 	}
 	state, status := "ready", http.StatusOK
-	if checks != (readinessChecks{partOK, partOK, partOK}) {
+	if checks != (readinessChecks{Store: partOK, Authority: partOK, Server: partOK}) {
 		state, status = "not_ready", http.StatusServiceUnavailable
 	}
+	checks.Configurations = s.configurationsState()
 	return writeJSON(w, status, readiness{state, checks})
 }
 
@@ -52,6 +56,16 @@ func (s *Server) authorityState() string {
 			return "not_yet_valid"
 		case !now.Before(c.NotAfter):
 			return "expired"
+		}
+	}
+	return partOK
+}
+
+// configurationsState says whether all configurations can judge challenges.
+func (s *Server) configurationsState() string {
+	for _, live := range s.configurations.List() {
+		if live.Unavailable() != nil {
+			return "some_unavailable"
 		}
 	}
 	return partOK

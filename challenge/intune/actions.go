@@ -10,7 +10,7 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
-	"unicode/utf8"
+	"unicode/utf16"
 )
 
 // The versions of the two services.
@@ -102,15 +102,18 @@ func (c *Client) NotifyFailure(ctx context.Context, s Subject, description strin
 	return c.act(ctx, "failure", "failureNotification", body)
 }
 
-// cut makes a description of 1 to 255 characters.
+// cut makes a description of 1 to 255 characters, as Microsoft's languages count
+// them: in UTF-16.
 func cut(text string) string {
 	text = strings.ToValidUTF8(text, "?")
 	if text == "" {
 		return "unknown error"
 	}
-	for utf8.RuneCountInString(text) > maxDescription {
-		_, size := utf8.DecodeLastRuneInString(text)
-		text = text[:len(text)-size]
+	units := 0
+	for i, r := range text {
+		if units += utf16.RuneLen(r); units > maxDescription {
+			return text[:i]
+		}
 	}
 	return text
 }
@@ -146,6 +149,9 @@ func (c *Client) call(ctx context.Context, service, path, version string, body, 
 		return err
 	}
 	err = c.exchange(ctx, http.MethodPost, uri+path, c.o.Cloud.intuneScope(), version, body, answer)
+	if err == nil {
+		return nil
+	}
 	again, err2 := c.mayRepeat(ctx, err, service, uri)
 	switch {
 	case err2 != nil:
@@ -160,18 +166,24 @@ func (c *Client) call(ctx context.Context, service, path, version string, body, 
 // mayRepeat returns the address for a second try, or none. What was
 // discovered is forgotten after every error that may come from its age.
 func (c *Client) mayRepeat(ctx context.Context, err error, service, uri string) (string, error) {
-	var status *StatusError
+	if dropped, err := c.dropToken(err); dropped {
+		return uri, err
+	}
 	var noToken *TokenError
 	var wait *WaitError
 	switch {
-	case err == nil, errors.As(err, &noToken), errors.As(err, &wait), errors.Is(err, errUnreadable):
+	case errors.As(err, &noToken), errors.As(err, &wait), errors.Is(err, errUnreadable):
 		return "", nil
-	case errors.As(err, &status) && status.Status == http.StatusUnauthorized:
-		return uri, c.tokens.forget()
+	case errors.Is(err, context.Canceled): // a device that hung up says nothing about the service
+		return "", nil
 	}
-	c.forgetServices()
-	gone := connectFailed(err) || status != nil && (status.Status == http.StatusNotFound || status.Status == http.StatusGone)
-	broken := status != nil && status.Status >= 500
+	c.forgetService(service, uri)
+	number := 0
+	if status := new(StatusError); errors.As(err, &status) {
+		number = status.Status
+	}
+	gone := connectFailed(err) || number == http.StatusNotFound || number == http.StatusGone
+	broken := number >= 500
 	if !gone && !broken {
 		return "", nil
 	}

@@ -23,7 +23,8 @@ type StatusError struct {
 	Detail     string        // what it said, shortened
 	RetryAfter time.Duration // how long it asked to wait; 0: it did not
 
-	host string
+	host       string
+	generation int // of the token that was sent
 }
 
 func (e *StatusError) Error() string {
@@ -58,7 +59,7 @@ func (c *Client) exchange(ctx context.Context, method, address, scope, apiVersio
 	if err := c.waiting(u.Host); err != nil {
 		return err
 	}
-	token, err := c.token(ctx, scope)
+	token, generation, err := c.token(ctx, scope)
 	if err != nil {
 		return err
 	}
@@ -88,22 +89,24 @@ func (c *Client) exchange(ctx context.Context, method, address, scope, apiVersio
 		return withoutURL(err)
 	}
 	defer response.Body.Close()
-	return c.read(response, answer)
+	err = c.read(response, answer)
+	if status := new(StatusError); errors.As(err, &status) {
+		status.generation = generation
+	}
+	return err
 }
 
 // read takes an answer apart.
 func (c *Client) read(response *http.Response, answer any) error {
-	content, err := io.ReadAll(io.LimitReader(response.Body, maxAnswer+1))
-	if err != nil {
-		return fmt.Errorf("read the answer: %w", err)
-	}
+	content, err := io.ReadAll(response.Body)
 	if response.StatusCode < 200 || response.StatusCode > 299 {
+		// The status says enough, however little of the rest has come.
 		e := &StatusError{Status: response.StatusCode, Detail: detailOf(content), RetryAfter: retryAfter(response.Header), host: response.Request.URL.Host}
 		c.heed(e)
 		return e
 	}
-	if len(content) > maxAnswer {
-		return fmt.Errorf("%w: it has more than %d bytes", errUnreadable, maxAnswer)
+	if err != nil {
+		return fmt.Errorf("read the answer: %w", err)
 	}
 	if err := json.Unmarshal(content, answer); err != nil {
 		return fmt.Errorf("%w: it begins with %q", errUnreadable, shorten(string(content)))
@@ -111,23 +114,34 @@ func (c *Client) read(response *http.Response, answer any) error {
 	return nil
 }
 
-// token returns a token for a scope.
-func (c *Client) token(ctx context.Context, scope string) (string, error) {
+// token returns a token for a scope, and its generation.
+func (c *Client) token(ctx context.Context, scope string) (token string, generation int, err error) {
 	if u, err := url.Parse(c.o.Cloud.Authority); err == nil {
 		if err := c.waiting(u.Host); err != nil {
-			return "", &TokenError{err}
+			return "", 0, &TokenError{err}
 		}
 	}
-	token, err := c.tokens.get(ctx, scope)
+	token, generation, err = c.tokens.get(ctx, scope)
 	var status *StatusError
 	if errors.As(err, &status) {
 		c.heed(status)
 	}
 	c.observe("token", resultOf(err), "")
 	if err != nil {
-		return "", &TokenError{err}
+		return "", 0, &TokenError{err}
 	}
-	return token, nil
+	return token, generation, nil
+}
+
+// dropToken says whether a service did not take the token that it was sent. It
+// is not sent again then.
+func (c *Client) dropToken(err error) (bool, error) {
+	var status *StatusError
+	var noToken *TokenError
+	if errors.As(err, &noToken) || !errors.As(err, &status) || status.Status != http.StatusUnauthorized {
+		return false, nil
+	}
+	return true, c.tokens.forget(status.generation)
 }
 
 // A TokenError says that Entra gave no token.

@@ -22,7 +22,7 @@ func (c *Client) Check(ctx context.Context) []Step {
 	ctx, cancel := context.WithTimeout(ctx, 2*c.o.Deadline)
 	defer cancel()
 	c.forgetServices()
-	if err := c.tokens.forget(); err != nil {
+	if err := c.tokens.forgetAll(); err != nil {
 		return []Step{{Name: "credential", Detail: err.Error()}}
 	}
 	steps := []Step{}
@@ -34,7 +34,7 @@ func (c *Client) Check(ctx context.Context) []Step {
 		steps = append(steps, Step{Name: name, OK: true, Detail: found})
 		return true
 	}
-	_, err := c.token(ctx, c.o.Cloud.graphScope())
+	_, _, err := c.token(ctx, c.o.Cloud.graphScope())
 	if !add("token for Graph", "granted", err) {
 		return steps
 	}
@@ -42,7 +42,7 @@ func (c *Client) Check(ctx context.Context) []Step {
 	if !add("discovery of "+serviceValidation, uri, err) {
 		return steps
 	}
-	_, err = c.token(ctx, c.o.Cloud.intuneScope())
+	_, _, err = c.token(ctx, c.o.Cloud.intuneScope())
 	if !add("token for Intune", "granted", err) {
 		return steps
 	}

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -47,8 +48,16 @@ func TestOneRequest(t *testing.T) {
 					t.Errorf("%s is %v, want %v", field, n[field], want)
 				}
 			}
-			if text := notification(t, w.CallsTo(fake.ServiceFailure)[0])["errorDescription"].(string); text != strings.Repeat("ü", 255) {
-				t.Errorf("errorDescription has %d bytes, want 255 characters", len(text))
+			if err := c.NotifyFailure(t.Context(), s, "x"+strings.Repeat("😀", 300)); err != nil {
+				t.Fatal(err)
+			}
+			if err := c.NotifyFailure(t.Context(), s, ""); err != nil {
+				t.Fatal(err)
+			}
+			for i, want := range []string{strings.Repeat("ü", 255), "x" + strings.Repeat("😀", 127), "unknown error"} {
+				if text := notification(t, w.CallsTo(fake.ServiceFailure)[i])["errorDescription"].(string); text != want {
+					t.Errorf("errorDescription is %q, want %q", text, want)
+				}
 			}
 			for _, call := range w.Calls() {
 				if len(call.Strange) > 0 || call.Status != http.StatusOK {
@@ -59,6 +68,23 @@ func TestOneRequest(t *testing.T) {
 				t.Error("the client asked what it should not")
 			}
 		})
+	}
+}
+
+// TestClockSkew: the clocks of the application and of Entra may differ a
+// little, and not much. (MSAL dates its assertions by the machine's clock, a
+// second after the cloud's here at any time.)
+func TestClockSkew(t *testing.T) {
+	w := newWorld(t)
+	own, key := certificate(t, w.clock.Now().Add(-30*time.Minute))
+	w.application(t, fake.Application{Certificates: []*x509.Certificate{own}})
+	began := w.clock.Now()
+	for off, good := range map[time.Duration]bool{-10 * time.Second: true, -4 * time.Minute: true, -10 * time.Minute: false, 4 * time.Minute: true} {
+		w.clock.Set(began.Add(off))
+		c := w.client(t, func(o *intune.Options) { o.Secret, o.Certificates, o.Key = "", []*x509.Certificate{own}, key })
+		if err := c.Validate(t.Context(), w.good(t)); (err == nil) != good {
+			t.Errorf("Entra's clock off by %v: %v", off, err)
+		}
 	}
 }
 
@@ -110,12 +136,15 @@ func TestFailures(t *testing.T) {
 		"token 404":         {fake.Fault{Service: fake.ServiceToken, Status: 404}, "status", "404", 1},
 		"token 429":         {fake.Fault{Service: fake.ServiceToken, Status: 429, RetryAfterSeconds: 30}, "status", "429", 1},
 		"token 503":         {fake.Fault{Service: fake.ServiceToken, Status: 503, AADSTS: 90033, Code: "temporarily_unavailable"}, "status", "AADSTS90033", 1},
-		"token HTML":        {fake.Fault{Service: fake.ServiceToken, Body: body("<html>maintenance</html>")}, "unreachable", "", 1},
-		"token {}":          {fake.Fault{Service: fake.ServiceToken, Body: body("{}")}, "unreachable", "", 1},
+		"token HTML":        {fake.Fault{Service: fake.ServiceToken, Body: body("<html>maintenance</html>")}, "unreadable", "not the JSON", 1},
+		"token garbled":     {fake.Fault{Service: fake.ServiceToken, Body: body(`{"token_type":"Bearer","expires_in":3599,"access_token":"` + secret)}, "unreadable", "not the JSON", 1},
+		"token endless":     {fake.Fault{Service: fake.ServiceToken, Body: body(`{"token_type":"Bearer","expires_in":3599,"access_token":"` + strings.Repeat("x", 2<<20) + `"}`)}, "unreadable", "more than", 1},
+		"openid endless":    {fake.Fault{Service: fake.ServiceOpenID, Body: body(strings.Repeat(" ", 2<<20))}, "unreadable", "more than", 1},
+		"token {}":          {fake.Fault{Service: fake.ServiceToken, Body: body("{}")}, "unreadable", "not the JSON", 1},
 		"token cut":         {fake.Fault{Service: fake.ServiceToken, Cut: true}, "unreachable", "", 1},
 		"token slow":        {fake.Fault{Service: fake.ServiceToken, DelaySeconds: 20}, "timeout", "deadline", 1},
 		"openid 500":        {fake.Fault{Service: fake.ServiceOpenID, Status: 500}, "status", "500", 1},
-		"graph 401":         {fake.Fault{Service: fake.ServiceGraph, Status: 401}, "status", "401", 1},
+		"graph 401":         {fake.Fault{Service: fake.ServiceGraph, Status: 401}, "status", "401", 2}, // once more with another token
 		"graph 403":         {fake.Fault{Service: fake.ServiceGraph, Status: 403}, "status", "403", 1},
 		"graph 404":         {fake.Fault{Service: fake.ServiceGraph, Status: 404}, "status", "404", 1},
 		"graph 429":         {fake.Fault{Service: fake.ServiceGraph, Status: 429, RetryAfterSeconds: 30}, "status", "429", 1},
@@ -137,6 +166,7 @@ func TestFailures(t *testing.T) {
 		"validate other":    {fake.Fault{Service: fake.ServiceValidate, Code: "SomethingNew", Description: "a new code"}, "refused", "SomethingNew: a new code", 1},
 		"validate case":     {fake.Fault{Service: fake.ServiceValidate, Code: "success"}, "refused", "success", 1},
 		"validate cut":      {fake.Fault{Service: fake.ServiceValidate, Cut: true}, "unreachable", "", 1},
+		"validate long 500": {fake.Fault{Service: fake.ServiceValidate, Status: 500, Body: body(strings.Repeat("x", 2<<20))}, "status", "500", 1},
 		"validate slow":     {fake.Fault{Service: fake.ServiceValidate, DelaySeconds: 20}, "timeout", "deadline", 1},
 		"validate endless":  {fake.Fault{Service: fake.ServiceValidate, Body: body(`{"code":"` + strings.Repeat("x", 2<<20) + `"}`)}, "unreadable", "more than", 1},
 		"validate redirect": {fake.Fault{Service: fake.ServiceValidate, Status: 307, Location: "https://elsewhere.example/"}, "status", "307", 1},
@@ -247,6 +277,7 @@ func TestDirectory(t *testing.T) {
 		"without":        {usual[:2], "does not list it"},
 		"foreign host":   {[]fake.Endpoint{{ProviderName: fake.ProviderValidation, URI: "https://elsewhere.example/x"}}, "none of those configured"},
 		"cloud metadata": {[]fake.Endpoint{{ProviderName: fake.ProviderValidation, URI: "https://169.254.169.254/x"}}, "none of those configured"},
+		"others are odd": {append([]fake.Endpoint{{ProviderName: "Other", URI: "http://other.example/"}, {ProviderName: "Third"}, {ProviderName: fake.ProviderConnector, URI: "?"}}, usual...), ""},
 		"http":           {[]fake.Endpoint{{ProviderName: fake.ProviderValidation, URI: "http" + strings.TrimPrefix(uri, "https")}}, "no https URL"},
 		"not an address": {[]fake.Endpoint{{ProviderName: fake.ProviderValidation, URI: "file:///etc/passwd"}}, "no https URL"},
 	}
@@ -258,6 +289,33 @@ func TestDirectory(t *testing.T) {
 				t.Errorf("got %v, want %q", err, tc.words)
 			}
 		})
+	}
+}
+
+// TestHosts is where Intune may be; whether it is there does not matter.
+func TestHosts(t *testing.T) {
+	w := newWorld(t)
+	for uri, allowed := range map[string]bool{
+		"https://127.0.0.2:9/":           true,
+		"https://127.0.0.2/":             false,
+		"https://127.0.0.3/":             true,
+		"https://127.0.0.3:443/":         true,
+		"https://127.0.0.3:444/":         false,
+		"https://fef.Shard.example/":     true,
+		"https://fef.shard.example:443/": true,
+		"https://fef.shard.example:444/": false,
+		"https://shard.example/":         false,
+		"https://evilshard.example/":     false,
+		"https://fef.shard.example.org/": false,
+	} {
+		w.SetEndpoints([]fake.Endpoint{{ProviderName: fake.ProviderValidation, URI: uri}})
+		c := w.client(t, func(o *intune.Options) {
+			o.Cloud.IntuneHosts, o.Deadline = []string{"127.0.0.2:9", "127.0.0.3", ".shard.example"}, 10*time.Second
+		})
+		var forbidden *intune.ForbiddenHostError
+		if err := c.Validate(t.Context(), w.good(t)); err == nil || errors.As(err, &forbidden) == allowed {
+			t.Errorf("%s: %v, want it allowed: %v", uri, err, allowed)
+		}
 	}
 }
 
@@ -275,6 +333,94 @@ func TestFreshToken(t *testing.T) {
 	}
 	if w.calls(fake.ServiceToken) != 3 {
 		t.Errorf("%d token requests, want 3: for Graph, for Intune, for Intune again", w.calls(fake.ServiceToken))
+	}
+}
+
+// TestStaleToken: the tokens of many calls are taken back at once, and all of
+// them share one new token for each resource.
+func TestStaleToken(t *testing.T) {
+	w := newWorld(t)
+	c := w.client(t)
+	if err := c.Validate(t.Context(), w.good(t)); err != nil {
+		t.Fatal(err)
+	}
+	w.clock.Advance(2 * time.Hour) // MSAL goes by the machine's clock
+	s := w.good(t)
+	w.together(t, 32, func() error { return c.Validate(t.Context(), s) })
+	if n := w.calls(fake.ServiceToken); n != 3 {
+		t.Errorf("%d token requests, want 3", n)
+	}
+}
+
+// TestStaleTokenForGraph is the same when the service is looked for.
+func TestStaleTokenForGraph(t *testing.T) {
+	w := newWorld(t)
+	c := w.client(t)
+	if err := c.Validate(t.Context(), w.good(t)); err != nil {
+		t.Fatal(err)
+	}
+	w.clock.Advance(2 * time.Hour)
+	w.Move()
+	s := w.good(t)
+	w.together(t, 32, func() error { return c.Validate(t.Context(), s) })
+	if n := w.calls(fake.ServiceToken); n != 4 {
+		t.Errorf("%d token requests, want 4", n)
+	}
+}
+
+// TestMovedTogether: many calls learn at once that the service has moved, and
+// all of them share one discovery.
+func TestMovedTogether(t *testing.T) {
+	w := newWorld(t)
+	c, s := w.client(t), w.good(t)
+	if err := c.Validate(t.Context(), s); err != nil {
+		t.Fatal(err)
+	}
+	w.Move()
+	w.together(t, 32, func() error { return c.Validate(t.Context(), s) })
+	if n := w.calls(fake.ServiceGraph); n != 2 {
+		t.Errorf("%d discoveries, want 2", n)
+	}
+}
+
+// together does something many times at once.
+func (w *world) together(t *testing.T, n int, do func() error) {
+	t.Helper()
+	var all sync.WaitGroup
+	for range n {
+		all.Go(func() {
+			if err := do(); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	all.Wait()
+}
+
+// TestHangingUp: a device that hangs up while Intune is asked does not have the
+// service looked for again.
+func TestHangingUp(t *testing.T) {
+	w := newWorld(t)
+	c, s := w.client(t), w.good(t)
+	if err := c.Validate(t.Context(), s); err != nil {
+		t.Fatal(err)
+	}
+	w.fail(t, fake.Fault{Service: fake.ServiceValidate, DelaySeconds: 60, Times: 1})
+	ctx, cancel := context.WithCancel(t.Context())
+	hungUp := make(chan error, 1)
+	go func() { hungUp <- c.Validate(ctx, s) }()
+	for len(w.Faults()) > 0 {
+		runtime.Gosched()
+	}
+	cancel()
+	if err := <-hungUp; !errors.Is(err, context.Canceled) {
+		t.Errorf("who hung up: %v", err)
+	}
+	if err := c.Validate(t.Context(), s); err != nil {
+		t.Error(err)
+	}
+	if n := w.calls(fake.ServiceGraph); n != 1 {
+		t.Errorf("%d discoveries, want 1", n)
 	}
 }
 

@@ -12,6 +12,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"os"
 	"strings"
@@ -35,8 +36,27 @@ type Clients struct {
 	made map[string]*Client // by what they are made of
 }
 
+// A FileError says that a file which a configuration names cannot be used.
+type FileError struct {
+	Setting string // of the configuration, named as in JSON
+	Path    string
+	Err     error
+}
+
+func (e *FileError) Error() string {
+	cause := e.Err
+	var of *fs.PathError
+	if errors.As(cause, &of) { // it names the path once more
+		cause = of.Err
+	}
+	return fmt.Sprintf("%s %s: %v", strings.ReplaceAll(e.Setting, "_", " "), e.Path, cause)
+}
+
+// Unwrap returns the cause.
+func (e *FileError) Unwrap() error { return e.Err }
+
 // Validator makes what judges challenges by the settings of a configuration.
-// The files that they name are read now.
+// The files that they name are read now. *FileError.
 func (c *Clients) Validator(s depot.IntuneSettings) (challenge.Validator, error) {
 	o, key, err := c.options(s)
 	if err != nil {
@@ -76,7 +96,7 @@ func (c *Clients) options(s depot.IntuneSettings) (Options, string, error) {
 			err = errors.New("it is empty")
 		}
 		if err != nil {
-			return o, "", fmt.Errorf("client secret file %s: %w", s.SecretFile, err)
+			return o, "", &FileError{"client_secret_file", s.SecretFile, err}
 		}
 	}
 	if s.CertificateFile != "" {
@@ -85,7 +105,7 @@ func (c *Clients) options(s depot.IntuneSettings) (Options, string, error) {
 			o.Certificates, o.Key, err = readCredential(content)
 		}
 		if err != nil {
-			return o, "", fmt.Errorf("client certificate file %s: %w", s.CertificateFile, err)
+			return o, "", &FileError{"client_certificate_file", s.CertificateFile, err}
 		}
 	}
 	if s.CAFile != "" {
@@ -94,7 +114,7 @@ func (c *Clients) options(s depot.IntuneSettings) (Options, string, error) {
 			err = errors.New("it holds no certificate in PEM")
 		}
 		if err != nil {
-			return o, "", fmt.Errorf("CA file %s: %w", s.CAFile, err)
+			return o, "", &FileError{"ca_file", s.CAFile, err}
 		}
 	}
 	return o, hex.EncodeToString(sum.Sum(nil)), nil

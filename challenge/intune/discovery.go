@@ -71,11 +71,27 @@ func (c *Client) known(name string) (string, bool) {
 	return uri, uri != ""
 }
 
+// listed judges the entry of a service. Those of others are not looked at: what
+// is odd about them concerns nobody here.
 func (c *Client) listed(name, uri string) (string, error) {
 	if uri == "" {
 		return "", &DiscoveryError{name, errNotListed}
 	}
+	if u, err := url.Parse(uri); err != nil || u.Scheme != "https" || u.Host == "" {
+		c.forgetService(name, uri)
+		return "", &DiscoveryError{name, fmt.Errorf("%w: it is at %q, which is no https URL", errUnreadable, shorten(uri))}
+	}
 	return uri, nil
+}
+
+// forgetService has the next call discover again, unless somebody did since
+// the service was found at this address.
+func (c *Client) forgetService(name, uri string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.services[strings.ToLower(name)] == uri {
+		c.services = nil
+	}
 }
 
 // forgetServices has the next call discover again.
@@ -96,7 +112,11 @@ func (c *Client) discover(ctx context.Context) (map[string]string, error) {
 			URI          string `json:"uri"`
 		} `json:"value"`
 	}
-	if err := c.exchange(ctx, http.MethodGet, address, c.o.Cloud.graphScope(), "", nil, &answer); err != nil {
+	err := c.exchange(ctx, http.MethodGet, address, c.o.Cloud.graphScope(), "", nil, &answer)
+	if dropped, err2 := c.dropToken(err); dropped && err2 == nil {
+		err = c.exchange(ctx, http.MethodGet, address, c.o.Cloud.graphScope(), "", nil, &answer)
+	}
+	if err != nil {
 		return nil, err
 	}
 	found := map[string]string{}
@@ -108,9 +128,6 @@ func (c *Client) discover(ctx context.Context) (map[string]string, error) {
 		name = strings.ToLower(name)
 		if _, taken := found[name]; name == "" || taken {
 			continue
-		}
-		if u, err := url.Parse(e.URI); err != nil || u.Scheme != "https" || u.Host == "" {
-			return nil, fmt.Errorf("%w: %s is at %q, which is no https URL", errUnreadable, name, shorten(e.URI))
 		}
 		found[name] = strings.TrimRight(e.URI, "/")
 	}

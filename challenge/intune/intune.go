@@ -15,7 +15,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
-	"net/url"
 	"strings"
 	"sync"
 	"time"
@@ -42,8 +41,6 @@ type Options struct {
 
 	// RootCAs are trusted for TLS; nil: the system's.
 	RootCAs *x509.CertPool
-	// Proxy is asked to pass everything on; nil: what the environment says.
-	Proxy *url.URL
 	// CallerInfo names product and version to Microsoft.
 	CallerInfo string
 	Deadline   time.Duration // 0: DefaultDeadline

@@ -21,8 +21,9 @@ type tokens struct {
 	http  *http.Client
 	group singleflight.Group
 
-	mu  sync.Mutex
-	app confidential.Client
+	mu         sync.Mutex
+	app        confidential.Client
+	generation int // of the tokens in app; one more each time they were dropped
 }
 
 func newTokens(o Options, client *http.Client) (*tokens, error) {
@@ -60,25 +61,40 @@ func (t *tokens) newApp() (confidential.Client, error) {
 	return app, nil
 }
 
-// forget drops every token, after a service said that one is not valid. MSAL
-// would hand out the same one again.
-func (t *tokens) forget() error {
+// forget drops every token, after a service said that one of a generation is
+// not valid: MSAL would hand out the same one again. It does nothing when they
+// were dropped since.
+func (t *tokens) forget(generation int) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if generation != t.generation {
+		return nil
+	}
 	app, err := t.newApp()
 	if err != nil {
 		return err
 	}
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.app = app
+	t.app, t.generation = app, generation+1
 	return nil
 }
 
-// get returns a token. A caller that gives up does not take the others down.
-func (t *tokens) get(ctx context.Context, scope string) (string, error) {
+// forgetAll drops every token.
+func (t *tokens) forgetAll() error {
+	_, generation := t.current()
+	return t.forget(generation)
+}
+
+func (t *tokens) current() (confidential.Client, int) {
 	t.mu.Lock()
-	app := t.app
-	t.mu.Unlock()
-	shared := t.group.DoChan(scope, func() (any, error) {
+	defer t.mu.Unlock()
+	return t.app, t.generation
+}
+
+// get returns a token and its generation. A caller that gives up does not take
+// the others down.
+func (t *tokens) get(ctx context.Context, scope string) (token string, generation int, err error) {
+	app, generation := t.current()
+	shared := t.group.DoChan(fmt.Sprint(generation, " ", scope), func() (any, error) {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), tokenDeadline)
 		defer cancel()
 		r, err := app.AcquireTokenByCredential(ctx, []string{scope})
@@ -86,18 +102,23 @@ func (t *tokens) get(ctx context.Context, scope string) (string, error) {
 	})
 	select {
 	case <-ctx.Done():
-		return "", ctx.Err()
+		return "", 0, ctx.Err()
 	case r := <-shared:
 		if r.Err != nil {
-			return "", tokenError(r.Err)
+			return "", 0, tokenError(r.Err)
 		}
-		return r.Val.(string), nil
+		return r.Val.(string), generation, nil
 	}
 }
 
 // tokenError puts an error of MSAL, whose text holds a whole answer, into our
-// words. MSAL keeps secrets out of it.
+// words. MSAL keeps what it sends out of it, but an answer that could not be
+// read may hold a token.
 func tokenError(err error) error {
+	var garbled msalerrors.InvalidJsonErr
+	if errors.As(err, &garbled) {
+		return errUnreadable
+	}
 	var call msalerrors.CallErr
 	if !errors.As(err, &call) || call.Resp == nil {
 		return err

@@ -96,6 +96,14 @@ func (i intuneFlags) put(fields map[string]any) error {
 	if len(i.IntuneHosts) > 0 {
 		fields["intune_hosts"] = i.IntuneHosts
 	}
+	// An application proves itself in one way; the other one ends with it.
+	secret, certificate := fields["client_secret_file"] != nil, fields["client_certificate_file"] != nil
+	switch {
+	case secret && !certificate:
+		fields["client_certificate_file"] = ""
+	case certificate && !secret:
+		fields["client_secret_file"] = ""
+	}
 	return nil
 }
 
@@ -164,6 +172,7 @@ func (a *app) printConfiguration(c api.Configuration) error {
 		"user name", c.Username,
 		"password", c.Password,
 		"asks", asks(c.Intune),
+		"unavailable", c.Unavailable,
 		"validity", output.Seconds(p.ValiditySeconds),
 		"key sizes", joinInts(p.KeySizes),
 		"key usage", p.KeyUsage,

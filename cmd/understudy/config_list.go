@@ -30,6 +30,9 @@ func (c *configListCmd) Run(a *app) error {
 		table := output.NewTable("NAME", "MODE", "PURPOSE", "VALIDITY", "SCEP URL")
 		for _, item := range list.Items {
 			table.Row(item.Name, item.Mode, item.Purpose, output.Seconds(item.Policy.ValiditySeconds), item.SCEPURL)
+			if item.Unavailable != "" {
+				a.note("%s refuses everybody: %s", item.Name, item.Unavailable)
+			}
 		}
 		return table.Write(a.stdout)
 	})

@@ -247,6 +247,11 @@ func (in *instance) openConfigurations(ctx context.Context, p *plan, log *slog.L
 	if in.configurations, err = configuration.Load(ctx, in.depot, in.clock, rand.Reader, configuration.WithDelegate(in.delegate(log))); err != nil {
 		return err
 	}
+	for _, live := range in.configurations.List() {
+		if why := live.Unavailable(); why != nil {
+			log.Error("a configuration refuses everybody: nobody can judge its challenges", "configuration", live.Record.Name, "error", why)
+		}
+	}
 	if !in.first {
 		return in.checkSecret(p)
 	}

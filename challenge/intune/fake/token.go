@@ -51,10 +51,13 @@ func (k *tokenKey) read(token string, now time.Time) (grant, error) {
 	return grant{claims.Tenant, claims.ClientID, claims.Audience[0], claims.Roles}, nil
 }
 
+// clockSkew is how far the clock of an application may be off.
+const clockSkew = 5 * time.Minute
+
 // checkAssertion verifies a client assertion as Entra does: PS256 by the key
 // of a registered certificate, which the header names by its SHA-256 thumbprint
 // in standard base64, for this token endpoint, in this client's name, and of
-// now.
+// about now.
 func checkAssertion(a Application, assertion, endpoint string, now time.Time) error {
 	var claims jwt.RegisteredClaims
 	_, err := jwt.ParseWithClaims(assertion, &claims, func(t *jwt.Token) (any, error) {
@@ -68,7 +71,7 @@ func checkAssertion(a Application, assertion, endpoint string, now time.Time) er
 		return nil, errors.New("the certificate with the thumbprint of the assertion is not registered")
 	},
 		jwt.WithValidMethods([]string{"PS256"}), jwt.WithAudience(endpoint), jwt.WithIssuer(a.ClientID), jwt.WithSubject(a.ClientID),
-		jwt.WithExpirationRequired(), jwt.WithTimeFunc(func() time.Time { return now }))
+		jwt.WithExpirationRequired(), jwt.WithLeeway(clockSkew), jwt.WithTimeFunc(func() time.Time { return now }))
 	if err != nil {
 		return err
 	}

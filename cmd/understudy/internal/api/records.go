@@ -27,6 +27,7 @@ type Configuration struct {
 	Username      string     `json:"username"`
 	Password      string     `json:"password"`
 	Intune        *Intune    `json:"intune"`
+	Unavailable   string     `json:"unavailable"`
 }
 
 // Intune is whom a configuration of mode intune asks.
