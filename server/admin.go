@@ -320,6 +320,6 @@ func showOpenAPI(w http.ResponseWriter, _ *http.Request) error {
 
 // showMetrics serves the metrics.
 func (s *Server) showMetrics(w http.ResponseWriter, r *http.Request) error {
-	s.metrics.handler().ServeHTTP(w, r)
+	s.metrics.handler.ServeHTTP(w, r)
 	return nil
 }
