@@ -185,11 +185,11 @@ func timeField(fields map[string]json.RawMessage, name string) (time.Time, error
 	if err != nil || text == "" {
 		return time.Time{}, err
 	}
-	t, err := time.Parse(time.RFC3339, text)
-	if err != nil {
-		return time.Time{}, invalidRequest(fieldError{name, "must be a time like 2026-01-31T12:00:00Z"})
+	t, ok := parseTime(text)
+	if !ok {
+		return time.Time{}, invalidRequest(fieldError{name, noTime})
 	}
-	return t.UTC(), nil
+	return t, nil
 }
 
 // writeJSON sends v.
