@@ -17,14 +17,21 @@ type Acknowledging struct {
 	RequestedBy    string
 	RequestedAt    time.Time
 	IdempotencyKey string
+	// Policy says when the window opened, instead of the configuration's own:
+	// whoever listed what is due by it pushes that. How long the acknowledgement
+	// counts is the configuration's to say.
+	Policy *Policy
 }
 
 // Acknowledge stores that somebody pushes the profile of an item. Saying it
 // again changes nothing and made is false, see depot.WindowItem.Repeats.
-// ErrNotDue, ErrExpired, depot.ErrNotFound, depot.ErrRevoked,
-// depot.ErrSuperseded; with the last four of these five the item is returned
-// as it is, where there is one.
+// ErrPolicy, ErrNotDue, ErrExpired, depot.ErrNotFound, depot.ErrRevoked,
+// depot.ErrSuperseded; where there is an item that cannot be acknowledged now, it
+// is returned as it is.
 func (s *Service) Acknowledge(ctx context.Context, certificateSerial string, by Acknowledging) (item Item, made bool, err error) {
+	if err := validOverride(by.Policy); err != nil {
+		return Item{}, false, err
+	}
 	now := s.clock.Now()
 	stored, err := s.depot.WindowItem(ctx, certificateSerial)
 	if err != nil {
@@ -34,6 +41,7 @@ func (s *Service) Acknowledge(ctx context.Context, certificateSerial string, by 
 	if err != nil {
 		return Item{}, false, err
 	}
+	p = p.openingBy(by.Policy)
 	item = newItem(stored, p, now)
 	if err := refusal(item, by.IdempotencyKey); err != nil {
 		return item, false, fmt.Errorf("acknowledge %s: %w", certificateSerial, err)

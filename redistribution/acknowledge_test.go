@@ -39,6 +39,44 @@ func TestAcknowledgeRefusals(t *testing.T) {
 	}
 }
 
+// TestAcknowledgeByAnotherPolicy: what was listed as due by a policy is due by it
+// when it is acknowledged. The rest is as always: it stalls when the
+// configuration says, and it is told of.
+func TestAcknowledgeByAnotherPolicy(t *testing.T) {
+	w := newWorld(t)
+	w.issue("A", year)
+	sixty, twenty := policy(t, "days_before:60"), policy(t, "percent_remaining:20")
+	for days, want := range map[*redistribution.Policy]time.Duration{&sixty: 305 * day, &twenty: 292 * day} {
+		w.clock.Set(begin.Add(want - time.Second))
+		if item, _, err := w.service.Acknowledge(t.Context(), "1001", redistribution.Acknowledging{Policy: days}); !errors.Is(err, redistribution.ErrNotDue) || !item.Opens.Equal(begin.Add(want)) {
+			t.Errorf("%v, a second before: opens at %v, %v", days, item.Opens, err)
+		}
+	}
+	w.clock.Set(begin.Add(305 * day))
+	sixty.AckTimeout = time.Second // is not its to say
+	item, made, err := w.service.Acknowledge(t.Context(), "1001", redistribution.Acknowledging{Policy: &sixty})
+	if ack, _ := item.InForce(); err != nil || !made || item.State != redistribution.Acknowledged || !ack.StallsAt.Equal(begin.Add(306*day)) {
+		t.Errorf("%s, made %t, stalls at %v, %v", item.State, made, ack.StallsAt, err)
+	}
+	page, err := w.service.List(t.Context(), redistribution.Query{States: []redistribution.State{redistribution.Acknowledged}, Counts: true})
+	if err != nil || len(page.Items) != 1 || page.Counts[redistribution.Acknowledged] != 1 || page.Counts[redistribution.Valid] != 0 {
+		t.Errorf("by the configuration's own policy: %d items, counts %v, %v", len(page.Items), page.Counts, err)
+	}
+	w.clock.Advance(day)
+	w.announced("stalled 1001")
+	if _, made, err := w.service.Undo(t.Context(), "1001", "jamf"); err != nil || !made {
+		t.Errorf("undo: %t, %v", made, err)
+	}
+	if item, err := w.service.Show(t.Context(), "1001", time.Time{}); err != nil || item.State != redistribution.Valid {
+		t.Errorf("taken back: %s, %v", item.State, err)
+	}
+	w.clock.Set(begin.Add(335 * day))
+	w.announced("due 1001")
+	if _, _, err := w.service.Acknowledge(t.Context(), "1001", redistribution.Acknowledging{Policy: &redistribution.Policy{}}); !errors.Is(err, redistribution.ErrPolicy) {
+		t.Errorf("a policy that cannot be: %v", err)
+	}
+}
+
 // TestAcknowledgeAgain: the same is said once, another command anew.
 func TestAcknowledgeAgain(t *testing.T) {
 	w := newWorld(t)

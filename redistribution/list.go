@@ -106,6 +106,14 @@ func validOverride(p *Policy) error {
 	return p.validateWindow()
 }
 
+// openingBy is p with the windows of another policy, if there is one.
+func (p Policy) openingBy(override *Policy) Policy {
+	if override != nil {
+		p.Kind, p.Value, p.Strict = override.Kind, override.Value, override.Strict
+	}
+	return p
+}
+
 // A view is some configurations with their policies, at a moment.
 type view struct {
 	moment
@@ -133,10 +141,7 @@ func (s *Service) view(ctx context.Context, ids []string, override *Policy, when
 		if err != nil {
 			return nil, err
 		}
-		if override != nil {
-			p.Kind, p.Value, p.Strict = override.Kind, override.Value, override.Strict
-		}
-		v.configurations, v.policies[id] = append(v.configurations, id), p
+		v.configurations, v.policies[id] = append(v.configurations, id), p.openingBy(override)
 	}
 	return v, nil
 }

@@ -48,14 +48,14 @@ func (s *Server) configurationRoutes() []route {
 	return []route{
 		{"GET", apiPrefix + "/configurations", scopeRead, s.listConfigurations},
 		{"POST", apiPrefix + "/configurations", scopeAdmin, s.addConfiguration},
-		{"GET", apiPrefix + "/configurations/{configuration}", scopeRead, s.showConfiguration},
+		{"GET", apiPrefix + "/configurations/{configuration}", scopeRead, noQuery(s.showConfiguration)},
 		{"PATCH", apiPrefix + "/configurations/{configuration}", scopeAdmin, s.changeConfiguration},
-		{"DELETE", apiPrefix + "/configurations/{configuration}", scopeAdmin, s.removeConfiguration},
+		{"DELETE", apiPrefix + "/configurations/{configuration}", scopeAdmin, noQuery(s.removeConfiguration)},
 		{"POST", apiPrefix + "/configurations/{configuration}/reset-secret", scopeAdmin, s.resetSecret},
 		{"POST", apiPrefix + "/configurations/{configuration}/check", scopeAdmin, s.checkConfiguration},
 		{"GET", apiPrefix + "/configurations/{configuration}/devices", scopeRead, s.showDeviceList},
-		{"PUT", apiPrefix + "/configurations/{configuration}/devices", scopeAdmin, s.setDeviceList},
-		{"DELETE", apiPrefix + "/configurations/{configuration}/devices", scopeAdmin, s.removeDeviceList},
+		{"PUT", apiPrefix + "/configurations/{configuration}/devices", scopeAdmin, noQuery(s.setDeviceList)},
+		{"DELETE", apiPrefix + "/configurations/{configuration}/devices", scopeAdmin, noQuery(s.removeDeviceList)},
 	}
 }
 
@@ -64,10 +64,10 @@ func (s *Server) certificateRoutes() []route {
 	return []route{
 		{"GET", apiPrefix + "/certificates", scopeRead, s.listCertificates},
 		{"GET", apiPrefix + "/certificates/export", scopeRead, s.exportCertificates},
-		{"GET", apiPrefix + "/certificates/{certificate}", scopeRead, s.showCertificate},
+		{"GET", apiPrefix + "/certificates/{certificate}", scopeRead, noQuery(s.showCertificate)},
 		{"POST", apiPrefix + "/certificates/{certificate}/revoke", scopeAdmin, s.revokeCertificate},
 		{"POST", apiPrefix + "/certificates/{certificate}/used", scopeAdmin, s.useCertificate},
-		{"GET", apiPrefix + "/crls/{issuer}", scopeRead, s.showCRL},
+		{"GET", apiPrefix + "/crls/{issuer}", scopeRead, noQuery(s.showCRL)},
 		{"GET", apiPrefix + "/inventory", scopeRead, s.showInventory},
 		{"GET", apiPrefix + "/devices", scopeRead, s.listDevices},
 		{"GET", apiPrefix + "/devices/{device}", scopeRead, s.showDevice},
@@ -79,10 +79,10 @@ func (s *Server) enrolmentRoutes() []route {
 	return []route{
 		{"GET", apiPrefix + "/challenges", scopeRead, s.listChallenges},
 		{"POST", apiPrefix + "/challenges", scopeAdmin, s.addChallenge},
-		{"GET", apiPrefix + "/challenges/{challenge}", scopeRead, s.showChallenge},
-		{"DELETE", apiPrefix + "/challenges/{challenge}", scopeAdmin, s.withdrawChallenge},
+		{"GET", apiPrefix + "/challenges/{challenge}", scopeRead, noQuery(s.showChallenge)},
+		{"DELETE", apiPrefix + "/challenges/{challenge}", scopeAdmin, noQuery(s.withdrawChallenge)},
 		{"GET", apiPrefix + "/requests", scopeRead, s.listRequests},
-		{"GET", apiPrefix + "/requests/{request}", scopeRead, s.showRequest},
+		{"GET", apiPrefix + "/requests/{request}", scopeRead, noQuery(s.showRequest)},
 		{"POST", apiPrefix + "/requests/{request}/approve", scopeAdmin, s.decideRequest(s.enroll.Approve)},
 		{"POST", apiPrefix + "/requests/{request}/deny", scopeAdmin, s.decideRequest(s.enroll.Deny)},
 	}
@@ -96,7 +96,7 @@ func (s *Server) windowRoutes() (routes []route) {
 			{"POST", prefix + "/redistribution:ack", scopeAck, s.withWindows(s.acknowledgeMany)},
 			{"GET", prefix + "/redistribution/{item}", scopeRead, s.withWindows(s.showWindowItem)},
 			{"POST", prefix + "/redistribution/{item}/ack", scopeAck, s.withWindows(s.acknowledge)},
-			{"DELETE", prefix + "/redistribution/{item}/ack", scopeAck, s.withWindows(s.undoAcknowledgement)},
+			{"DELETE", prefix + "/redistribution/{item}/ack", scopeAck, noQuery(s.withWindows(s.undoAcknowledgement))},
 		}...)
 	}
 	return routes
@@ -107,9 +107,9 @@ func (s *Server) outboundRoutes() []route {
 	return []route{
 		{"GET", apiPrefix + "/webhooks", scopeRead, s.withWebhooks(s.listWebhooks)},
 		{"POST", apiPrefix + "/webhooks", scopeAdmin, s.withWebhooks(s.addWebhook)},
-		{"GET", apiPrefix + "/webhooks/{webhook}", scopeRead, s.withWebhooks(s.showWebhook)},
+		{"GET", apiPrefix + "/webhooks/{webhook}", scopeRead, noQuery(s.withWebhooks(s.showWebhook))},
 		{"PATCH", apiPrefix + "/webhooks/{webhook}", scopeAdmin, s.withWebhooks(s.changeWebhook)},
-		{"DELETE", apiPrefix + "/webhooks/{webhook}", scopeAdmin, s.withWebhooks(s.removeWebhook)},
+		{"DELETE", apiPrefix + "/webhooks/{webhook}", scopeAdmin, noQuery(s.withWebhooks(s.removeWebhook))},
 		{"POST", apiPrefix + "/webhooks/{webhook}/rotate-secret", scopeAdmin, s.withWebhooks(s.rotateWebhookSecret)},
 		{"POST", apiPrefix + "/webhooks/{webhook}/enable", scopeAdmin, s.withWebhooks(s.enableWebhook)},
 		{"POST", apiPrefix + "/webhooks/{webhook}/test", scopeAdmin, s.withWebhooks(s.testWebhook)},
@@ -117,7 +117,7 @@ func (s *Server) outboundRoutes() []route {
 		{"POST", apiPrefix + "/webhooks/{webhook}/redeliver", scopeAdmin, s.withWebhooks(s.redeliver)},
 		{"GET", apiPrefix + "/tokens", scopeAdmin, s.listTokens},
 		{"POST", apiPrefix + "/tokens", scopeAdmin, s.addToken},
-		{"DELETE", apiPrefix + "/tokens/{token}", scopeAdmin, s.removeToken},
+		{"DELETE", apiPrefix + "/tokens/{token}", scopeAdmin, noQuery(s.removeToken)},
 		{"GET", apiPrefix + "/events", scopeRead, s.listEvents},
 	}
 }
@@ -125,7 +125,7 @@ func (s *Server) outboundRoutes() []route {
 // upkeepRoutes are the authority and what keeps its data.
 func (s *Server) upkeepRoutes() []route {
 	return []route{
-		{"GET", apiPrefix + "/authority", scopeRead, s.showAuthority},
+		{"GET", apiPrefix + "/authority", scopeRead, noQuery(s.showAuthority)},
 		{"GET", apiPrefix + "/authority/rollover", scopeRead, s.showRollover},
 		{"POST", apiPrefix + "/authority/rollover/prepare", scopeAdmin, s.prepareRollover},
 		{"POST", apiPrefix + "/authority/rollover/activate", scopeAdmin, s.activateRollover},
@@ -138,7 +138,7 @@ func (s *Server) upkeepRoutes() []route {
 // labRoutes are what only a lab has. It takes the admin scope to look, too.
 func (s *Server) labRoutes() []route {
 	return []route{
-		{"GET", labPrefix + "/clock", scopeAdmin, s.showLabClock},
+		{"GET", labPrefix + "/clock", scopeAdmin, noQuery(s.showLabClock)},
 		{"PUT", labPrefix + "/clock", scopeAdmin, s.moveLabClock(labSetting)},
 		{"POST", labPrefix + "/clock/advance", scopeAdmin, s.moveLabClock(labAdvance)},
 		{"POST", labPrefix + "/clock/freeze", scopeAdmin, s.moveLabClock(only(lab.Freeze))},
@@ -206,6 +206,17 @@ func (s *Server) dispatch(byMethod map[string]route) http.HandlerFunc {
 				s.fail(w, r, err)
 			}
 		}
+	}
+}
+
+// noQuery is a handler that knows no parameters and says so: who asks for a
+// certificate as of some time must not be shown it as of now.
+func noQuery(handle adminFunc) adminFunc {
+	return func(w http.ResponseWriter, r *http.Request) error {
+		if _, err := readParameters(r); err != nil {
+			return err
+		}
+		return handle(w, r)
 	}
 }
 
@@ -320,6 +331,6 @@ func showOpenAPI(w http.ResponseWriter, _ *http.Request) error {
 
 // showMetrics serves the metrics.
 func (s *Server) showMetrics(w http.ResponseWriter, r *http.Request) error {
-	s.metrics.handler().ServeHTTP(w, r)
+	s.metrics.handler.ServeHTTP(w, r)
 	return nil
 }

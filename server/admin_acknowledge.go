@@ -66,7 +66,7 @@ func ackDetail(word string) string {
 // acknowledge is POST …/redistribution/{item}/ack. Saying it again changes
 // nothing.
 func (s *Server) acknowledge(service *redistribution.Service, of string, w http.ResponseWriter, r *http.Request) error {
-	fields, err := readObject(w, r)
+	fields, err := readFields(w, r)
 	if err != nil {
 		return err
 	}
@@ -88,8 +88,16 @@ func (s *Server) acknowledge(service *redistribution.Service, of string, w http.
 	return writeJSON(w, http.StatusOK, itemToJSON(item))
 }
 
-// acknowledging reads what somebody says who pushes profiles.
+// acknowledging reads what somebody says who pushes profiles. The query is that
+// of the list that the items are from, as far as it says what is due.
 func acknowledging(r *http.Request, fields map[string]json.RawMessage) (a redistribution.Acknowledging, err error) {
+	p, err := readParameters(r, "days", "percent", "strict")
+	if err != nil {
+		return a, err
+	}
+	if a.Policy, err = windowPolicy(p); err != nil {
+		return a, err
+	}
 	a.By, a.IdempotencyKey = by(r.Context()), r.Header.Get(idempotencyKey)
 	if len(a.IdempotencyKey) > maxAckText {
 		return a, newProblem(http.StatusBadRequest, "invalid-header", fmt.Sprintf("%s must have at most %d bytes", idempotencyKey, maxAckText))
@@ -139,18 +147,19 @@ type ackResultJSON struct {
 // acknowledgeMany is POST …/redistribution:ack. Each item is acknowledged or
 // not for itself; after a failure of the store the call can be made again.
 func (s *Server) acknowledgeMany(service *redistribution.Service, of string, w http.ResponseWriter, r *http.Request) error {
-	fields, err := readObject(w, r)
+	fields, err := readFields(w, r)
 	if err != nil {
 		return err
 	}
-	var ids []string
-	if json.Unmarshal(fields["ids"], &ids) != nil || len(ids) == 0 || len(ids) > maxAcks {
-		return invalidRequest(fieldError{"ids", fmt.Sprintf("must be a list of 1 to %d ids of items", maxAcks)})
-	}
+	list := fields["ids"]
 	delete(fields, "ids")
 	wish, err := acknowledging(r, fields)
 	if err != nil {
 		return err
+	}
+	var ids []string
+	if json.Unmarshal(list, &ids) != nil || len(ids) == 0 || len(ids) > maxAcks {
+		return invalidRequest(fieldError{"ids", fmt.Sprintf("must be a list of 1 to %d ids of items", maxAcks)})
 	}
 	serials := make([]string, len(ids)) // empty: no such item
 	for i, id := range ids {

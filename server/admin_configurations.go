@@ -226,6 +226,9 @@ func (s *Server) removeConfiguration(w http.ResponseWriter, r *http.Request) err
 
 // checkConfiguration is POST /configurations/{configuration}/check.
 func (s *Server) checkConfiguration(w http.ResponseWriter, r *http.Request) error {
+	if err := readNothing(w, r); err != nil {
+		return err
+	}
 	live, err := s.configurations.Find(r.PathValue("configuration"))
 	if err != nil {
 		return settingsProblem(err)

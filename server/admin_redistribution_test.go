@@ -115,6 +115,42 @@ func TestWindowLoop(t *testing.T) {
 	}
 }
 
+// Who asks what is due by a policy of its own acknowledges by it: with the query
+// of the list, one by one and many at once.
+func TestAcknowledgeByTheListsPolicy(t *testing.T) {
+	h := open(t, inMemory)
+	begin := h.clock.Now()
+	one, two := "rd_"+serialOf(h.enrol("C02XL0GTJGH5")), "rd_"+serialOf(h.enrol("C02XL0GTJGH6"))
+	h.clock.Set(begin.Add(310 * day)) // 55 days before the end: by the configuration's 30 it is early
+	if items, _ := h.window("days=60"); len(items) != 2 {
+		t.Fatalf("due by 60 days: %v", items)
+	}
+	many := fmt.Sprintf(`{"ids":[%q,%q]}`, one, two)
+	for query, want := range map[string]int{
+		"": 409, "?days=30": 409, "?percent=10": 409, "?percent=20&days=60": 400, "?strict=true": 400, "?days=4000": 400, "?percent=100": 400, "?as_of=" + text(h.clock.Now()): 400,
+	} {
+		if a := h.api("POST", "/api/v1/redistribution/"+one+"/ack"+query, ""); a.status != want {
+			t.Errorf("%s: %d %s, want %d", query, a.status, a.body, want)
+		}
+		a := h.api("POST", "/api/v1/redistribution:ack"+query, many)
+		if want == 409 && strings.Count(a.body, `"status": "not_due"`) != 2 || want == 400 && a.status != 400 {
+			t.Errorf("many%s: %d %s", query, a.status, a.body)
+		}
+	}
+	item := h.object("POST", "/api/v1/configurations/default/redistribution/"+one+"/ack?days=60", "", 200)
+	if window := item["window"].(map[string]any); item["state"] != "acknowledged" || window["opens_at"] != text(begin.Add(-5*time.Minute+305*day)) {
+		t.Errorf("%v", item)
+	}
+	if a := h.api("POST", "/api/v1/redistribution:ack?percent=20", many); a.status != 200 || strings.Count(a.body, `"status": "acknowledged"`) != 2 {
+		t.Errorf("many: %d %s", a.status, a.body)
+	}
+	for _, query := range []string{"", "days=60&"} {
+		if items, counts := h.window(query + "state=acknowledged"); len(items) != 2 || counts["acknowledged"] != 2.0 {
+			t.Errorf("%s: %v, %v", query, items, counts)
+		}
+	}
+}
+
 // The same key, or the same command, is the same acknowledgement.
 func TestAcknowledgeIsIdempotent(t *testing.T) {
 	h := open(t, inMemory)

@@ -44,7 +44,10 @@ func (s *Server) showRollover(w http.ResponseWriter, r *http.Request) error {
 }
 
 // prepareRollover is POST /authority/rollover/prepare.
-func (s *Server) prepareRollover(w http.ResponseWriter, _ *http.Request) error {
+func (s *Server) prepareRollover(w http.ResponseWriter, r *http.Request) error {
+	if err := readNothing(w, r); err != nil {
+		return err
+	}
 	s.rollover.Lock()
 	defer s.rollover.Unlock()
 	if _, err := s.authority.PrepareRollover(); err != nil {
@@ -59,6 +62,9 @@ func (s *Server) prepareRollover(w http.ResponseWriter, _ *http.Request) error {
 // crash in between leaves an entry too many, never a certificate whose issuer
 // is unknown.
 func (s *Server) activateRollover(w http.ResponseWriter, r *http.Request) error {
+	if err := readNothing(w, r); err != nil {
+		return err
+	}
 	s.rollover.Lock() // what is recorded must be what is activated
 	defer s.rollover.Unlock()
 	ctx := context.WithoutCancel(r.Context())
@@ -88,7 +94,10 @@ func (s *Server) recordGeneration(ctx context.Context, c ca.Certificates) error 
 }
 
 // cancelRollover is POST /authority/rollover/cancel.
-func (s *Server) cancelRollover(w http.ResponseWriter, _ *http.Request) error {
+func (s *Server) cancelRollover(w http.ResponseWriter, r *http.Request) error {
+	if err := readNothing(w, r); err != nil {
+		return err
+	}
 	s.rollover.Lock()
 	defer s.rollover.Unlock()
 	if err := s.authority.CancelRollover(); err != nil {

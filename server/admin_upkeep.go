@@ -72,10 +72,16 @@ func (s *Server) downloadBackup(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
-// fromThisMachine says whether the peer is on this machine. The admin listener
+// fromThisMachine says whether the client is on this machine. The admin listener
 // may be reachable from elsewhere, over plain HTTP, and the admin token must
-// not be worth as much as the authority's keys there.
+// not be worth as much as the authority's keys there. A proxy on this machine,
+// trusted or not, speaks for clients that are not.
 func fromThisMachine(r *http.Request) bool {
+	for _, header := range []string{"X-Forwarded-For", "Forwarded", "Via"} {
+		if r.Header.Get(header) != "" {
+			return false
+		}
+	}
 	peer, err := netip.ParseAddrPort(r.RemoteAddr)
 	return err == nil && peer.Addr().Unmap().IsLoopback()
 }

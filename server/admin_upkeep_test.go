@@ -46,6 +46,16 @@ func TestBackupKeysStayHere(t *testing.T) {
 			}
 		}
 	}
+	// A proxy on this machine does not make its clients be on it.
+	for _, header := range []string{"X-Forwarded-For", "Forwarded", "Via"} {
+		r := httptest.NewRequest("GET", "http://localhost/api/v1/backup", nil)
+		r.Header.Set("Authorization", "Bearer "+token)
+		r.Header.Set(header, "192.0.2.1")
+		r.RemoteAddr = "127.0.0.1:4711"
+		if a := do(h.Admin(), r); a.status != http.StatusForbidden {
+			t.Errorf("with %s: %d", header, a.status)
+		}
+	}
 	if a := h.api("GET", "/api/v1/backup?keys=false", ""); a.status != http.StatusOK || a.body != "certificates" {
 		t.Errorf("without keys: %d %q", a.status, a.body)
 	}

@@ -24,6 +24,7 @@ const (
 	stepSuffix         = "/webhook"      // what step-ca is told to ask
 	challengeRealm     = `Basic realm="Understudy challenge", charset="UTF-8"`
 	textNotYours       = "user name or password is wrong"
+	textElsewhere      = "user name and password are another configuration's"
 	maxChallengeFields = 64 << 10 // of a webhook
 )
 
@@ -86,14 +87,8 @@ func (s *Server) serveChallenge(w http.ResponseWriter, r *http.Request, live *co
 	}
 	user, password, _ := r.BasicAuth()
 	if !live.MayAsk(user, challenge.NewSecret(password)) {
-		if s.mayAskElsewhere(user, challenge.NewSecret(password)) {
-			return deniedPage(live.Record.Policy.Page)
-		}
-		// Always with the header: clients that try NTLM first fall back to
-		// Basic only when they see it.
-		refused := fixedText(http.StatusUnauthorized, textNotYours)
-		refused.authenticate, refused.hangUp = challengeRealm, true
-		s.log.Warn("challenge refused", "configuration", live.Record.Name, "reason", textNotYours, "remote", addressText(client),
+		refused, reason := s.notYours(r.Method, live, user, challenge.NewSecret(password))
+		s.log.Warn("challenge refused", "configuration", live.Record.Name, "reason", reason, "remote", addressText(client),
 			"user_agent", printable(r.UserAgent(), maxUserAgent))
 		return refused
 	}
@@ -109,9 +104,28 @@ func (s *Server) serveChallenge(w http.ResponseWriter, r *http.Request, live *co
 	return s.giveChallenge(r.Context(), live, r.Method, form, user)
 }
 
+// notYours is the answer to somebody who may not have a challenge here, and why
+// for the log. Real NDES tells whoever it knows and does not serve so on a page,
+// not by a status; a webhook would take that page for the challenge.
+func (s *Server) notYours(method string, live *configuration.Live, user string, password challenge.Secret) (refused response, reason string) {
+	elsewhere := s.mayAskElsewhere(user, password)
+	switch {
+	case elsewhere && method == http.MethodGet:
+		return deniedPage(live.Record.Policy.Page), textElsewhere
+	case elsewhere:
+		refused = fixedText(http.StatusForbidden, textElsewhere)
+		refused.hangUp = true
+		return refused, textElsewhere
+	}
+	// Always with the header: clients that try NTLM first fall back to Basic
+	// only when they see it.
+	refused = fixedText(http.StatusUnauthorized, textNotYours)
+	refused.authenticate, refused.hangUp = challengeRealm, true
+	return refused, textNotYours
+}
+
 // mayAskElsewhere says whether user and password are those of another
-// configuration: real NDES tells whoever it knows and does not serve so on a
-// page, not by a status.
+// configuration.
 func (s *Server) mayAskElsewhere(user string, password challenge.Secret) bool {
 	return slices.ContainsFunc(s.configurations.List(), func(l *configuration.Live) bool { return l.MayAsk(user, password) })
 }

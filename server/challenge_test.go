@@ -218,6 +218,15 @@ func TestChallengePageIsClosed(t *testing.T) {
 		!strings.Contains(string(body), "You do not have sufficient permission to enroll with SCEP.  Please contact your system administrator.") {
 		t.Errorf("the user of another configuration: status %d: %s", response.StatusCode, body)
 	}
+	for _, path := range []string{okta, "/scep/one-time/challenge", "/scep/one-time/v1/challenge", "/scep/one-time/webhook"} {
+		response, body := w.ask(t, "POST", path, "other", other, "{}") // which would take a page for the challenge
+		if response.StatusCode != http.StatusForbidden || strings.Contains(string(body), "<") {
+			t.Errorf("POST %s by the user of another configuration: status %d: %s", path, response.StatusCode, body)
+		}
+	}
+	if !strings.Contains(w.log.String(), "user name and password are another configuration's") {
+		t.Error("the log does not say why")
+	}
 	for _, path := range []string{"/scep/default/challenge", "/scep/nobody/challenge", "/scep/challenge", strings.Replace(okta, live.Record.ID, "rac00000000000000000", 1)} {
 		if response, _ := w.ask(t, "GET", path, "one-time", password, ""); response.StatusCode != http.StatusNotFound {
 			t.Errorf("%s: status %d", path, response.StatusCode)

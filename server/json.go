@@ -58,7 +58,7 @@ func numberOrNull(n int) *int {
 	return &n
 }
 
-// readNothing refuses a body with fields.
+// readNothing refuses a body with fields, and a query.
 func readNothing(w http.ResponseWriter, r *http.Request) error {
 	fields, err := readObject(w, r)
 	if err != nil {
@@ -67,10 +67,18 @@ func readNothing(w http.ResponseWriter, r *http.Request) error {
 	return noOthers(fields, invalidRequest)
 }
 
-// readObject returns the request's body, which must be exactly one JSON object
+// readObject returns the fields of the body of a request that has no query.
+func readObject(w http.ResponseWriter, r *http.Request) (map[string]json.RawMessage, error) {
+	if _, err := readParameters(r); err != nil {
+		return nil, err
+	}
+	return readFields(w, r)
+}
+
+// readFields returns the request's body, which must be exactly one JSON object
 // that names no field twice. Its fields are as they came: the caller refuses
 // those that it does not know. An empty body is an empty object.
-func readObject(w http.ResponseWriter, r *http.Request) (map[string]json.RawMessage, error) {
+func readFields(w http.ResponseWriter, r *http.Request) (map[string]json.RawMessage, error) {
 	if err := checkJSONType(r.Header); err != nil {
 		return nil, err
 	}
@@ -185,11 +193,11 @@ func timeField(fields map[string]json.RawMessage, name string) (time.Time, error
 	if err != nil || text == "" {
 		return time.Time{}, err
 	}
-	t, err := time.Parse(time.RFC3339, text)
-	if err != nil {
-		return time.Time{}, invalidRequest(fieldError{name, "must be a time like 2026-01-31T12:00:00Z"})
+	t, ok := parseTime(text)
+	if !ok {
+		return time.Time{}, invalidRequest(fieldError{name, noTime})
 	}
-	return t.UTC(), nil
+	return t, nil
 }
 
 // writeJSON sends v.

@@ -29,11 +29,16 @@ const (
 	operationUnknown   = "other"     // everything that was turned away before it had a name
 )
 
+// maxScrapes is how many requests for the metrics are answered at once: they
+// need no token, and each asks the store.
+const maxScrapes = 4
+
 // metrics are what /metrics shows. The number of series depends on the
 // configurations that exist, never on what clients send: labels are
 // configuration ids, and words of closed sets.
 type metrics struct {
 	registry     *prometheus.Registry
+	handler      http.Handler // serves the registry
 	transactions *prometheus.CounterVec
 	duration     *prometheus.HistogramVec
 	requests     *prometheus.CounterVec
@@ -105,6 +110,8 @@ func newMetrics(version string, g *gate) *metrics {
 	build.Set(1)
 	m.registry.MustRegister(m.transactions, m.duration, m.requests, m.inFlight, m.issued, m.panics, m.ocspAnswers, m.rejected, m.expired, queue, build,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	// One for all requests: it is the handler that counts how many there are.
+	m.handler = promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{MaxRequestsInFlight: maxScrapes})
 	return m
 }
 
@@ -137,9 +144,4 @@ func (m *metrics) request(operation string, code int) {
 // forget drops the series of a configuration that is gone.
 func (m *metrics) forget(configurationID string) {
 	m.transactions.DeletePartialMatch(prometheus.Labels{"configuration": configurationID})
-}
-
-// handler serves them.
-func (m *metrics) handler() http.Handler {
-	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{MaxRequestsInFlight: 4})
 }

@@ -1,11 +1,15 @@
 package server_test
 
 import (
+	"context"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync/atomic"
 	"testing"
+
+	"understudy.example/understudy/depot"
 )
 
 // series counts the series of /metrics.
@@ -48,6 +52,45 @@ func TestSeriesAreConstant(t *testing.T) {
 	load(10, 2000)
 	if after := h.series(); after != before || after > 500 {
 		t.Errorf("%d series, %d after 2000 of everything; 500 at most", before, after)
+	}
+}
+
+// Whoever asks for the metrics again and again, without a token, does not keep
+// the store busy with it.
+func TestScrapesAreBounded(t *testing.T) {
+	const atOnce = 4
+	inside, goOn := make(chan struct{}), make(chan struct{})
+	var asked atomic.Int64
+	h := open(t, inMemory, func(h *house) {
+		h.wrap = func(d depot.Depot) depot.Depot {
+			return &faultyDepot{Depot: d, ready: func(context.Context) error {
+				if asked.Add(1) <= atOnce {
+					inside <- struct{}{}
+					<-goOn
+				}
+				return nil
+			}}
+		}
+	})
+	scrape := func() reply { return do(h.Admin(), httptest.NewRequest("GET", "http://localhost/metrics", nil)) }
+	answers := make(chan reply, atOnce)
+	for range atOnce {
+		go func() { answers <- scrape() }()
+	}
+	for range atOnce {
+		<-inside
+	}
+	if a := scrape(); a.status != 503 {
+		t.Errorf("one too many: %d", a.status)
+	}
+	close(goOn)
+	for range atOnce {
+		if a := <-answers; a.status != 200 {
+			t.Errorf("%d %s", a.status, a.body)
+		}
+	}
+	if a := scrape(); a.status != 200 {
+		t.Errorf("afterwards: %d", a.status)
 	}
 }
 

@@ -342,6 +342,30 @@ func TestDescriptionOfRequests(t *testing.T) {
 	}
 }
 
+// A parameter that does not exist is an error on every path of the API, and so
+// is a field of a body where there is none: nobody is told something else than
+// what was asked for.
+func TestUnknownIsRefused(t *testing.T) {
+	h := open(t, ownAuthority(ca.ShapeChain), new(laboratory).inHouse)
+	d := readDescription(t, h)
+	for route, needs := range h.AdminScopes() {
+		if needs == "none" {
+			continue
+		}
+		method, path, _ := strings.Cut(route, " ")
+		target := strings.NewReplacer("{configuration}", "default", "{", "", "}", "").Replace(path)
+		if a := h.api(method, target+"?nonsense=1", ""); a.status != 400 || !strings.Contains(a.body, "unknown parameter") {
+			t.Errorf("%s with a parameter: %d %s", route, a.status, a.body)
+		}
+		if method != "POST" || asMap(d.at(d.tree, "paths", path, "post"))["requestBody"] != nil {
+			continue
+		}
+		if a := h.api(method, target, `{"nonsense":1}`); a.status != 422 || !strings.Contains(a.body, "not a known field") {
+			t.Errorf("%s with a field: %d %s", route, a.status, a.body)
+		}
+	}
+}
+
 // The words of closed sets are described whole.
 func TestDescriptionOfWords(t *testing.T) {
 	d := readDescription(t, open(t))

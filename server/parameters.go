@@ -14,6 +14,7 @@ const (
 	maxLimit     = 500
 	defaultLimit = 100
 	noLimit      = "must be a number from 1 to 500"
+	noTime       = "must be a time like 2026-01-31T12:00:00Z"
 )
 
 // parameters are the query parameters of a list. A parameter that does not
@@ -59,11 +60,20 @@ func (p parameters) time(name string) (time.Time, error) {
 	if text == "" {
 		return time.Time{}, nil
 	}
-	t, err := time.Parse(time.RFC3339, text)
-	if err != nil {
-		return time.Time{}, badParameter(name, "must be a time like 2026-01-31T12:00:00Z")
+	t, ok := parseTime(text)
+	if !ok {
+		return time.Time{}, badParameter(name, noTime)
 	}
-	return t.UTC(), nil
+	return t, nil
+}
+
+// parseTime reads a time in RFC 3339. One that is not in the years 1 to 9999 in
+// UTC too could not be written as it was read, and the first of all would be
+// taken for none.
+func parseTime(text string) (time.Time, bool) {
+	t, err := time.Parse(time.RFC3339, text)
+	t = t.UTC()
+	return t, err == nil && !t.IsZero() && t.Year() >= 1 && t.Year() <= 9999
 }
 
 // words returns the parts of a list with commas, nil when it is absent.
