@@ -50,6 +50,17 @@ type WindowItem struct {
 	Announced []string
 }
 
+// A Place is where an identity stands among those of its device, and which one
+// took its place: see WindowItem.
+type Place struct {
+	Standing     Standing
+	SupersededBy string
+	SupersededAt time.Time
+}
+
+// Place returns the item's.
+func (i WindowItem) Place() Place { return Place{i.Standing, i.SupersededBy, i.SupersededAt} }
+
 // MaxAcknowledgements is how many acknowledgements of one identity are kept.
 const MaxAcknowledgements = 20
 
@@ -210,9 +221,9 @@ type Windows interface {
 	// delivery ended: for a time at or after it the past is the present. Zero:
 	// nothing yet. Lifting a hold counts too.
 	LatestChange(ctx context.Context) (time.Time, error)
-	// Standings returns the standings of these identities, in this order;
-	// StandingNone also for what is not there.
-	Standings(ctx context.Context, certificateSerials []string) ([]Standing, error)
+	// Places returns the places of these identities, in this order, as of a
+	// time (zero: as it is). The zero Place is also that of what is not there.
+	Places(ctx context.Context, certificateSerials []string, asOf time.Time) ([]Place, error)
 
 	// Acknowledge stores an acknowledgement, with the event
 	// EventRedistributionAcknowledged, unless it repeats one

@@ -49,9 +49,9 @@ func (f Format) ContentType() string {
 
 // A Row is one certificate of an export.
 type Row struct {
-	Identity depot.Identity
-	State    string // see State
-	JSON     []byte // the identity as the API shows it
+	Identity depot.Identity // SupersededBy is the successor that State speaks of
+	State    string         // see State
+	JSON     []byte         // the identity as the API shows it
 }
 
 // ExportOptions are what an export needs beside its rows.

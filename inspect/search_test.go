@@ -113,7 +113,7 @@ func TestSearchByWhatHappened(t *testing.T) {
 		{"void", func(i *depot.Identity) { i.Void = true }, depot.StandingRevoked, `state:void reason:never_delivered revoked:never`, `state:revoked`},
 		{"void and revoked", func(i *depot.Identity) { i.Void, i.RevocationReason = true, "superseded" }, depot.StandingRevoked, `state:void reason:superseded`, `reason:never_delivered`},
 		{"superseded", func(*depot.Identity) {}, depot.StandingSuperseded, `state:superseded`, `state:valid`},
-		{"renewed", func(i *depot.Identity) { i.SupersededBy = "01" }, depot.StandingCurrent, `state:superseded`, `state:valid`},
+		{"renewed, and its renewal revoked", func(i *depot.Identity) { i.SupersededBy = "01" }, depot.StandingCurrent, `state:valid`, `state:superseded`},
 		{"superseded and expired", func(i *depot.Identity) { i.NotAfter = now }, depot.StandingSuperseded, `state:superseded`, `state:expired`},
 		{"expired", func(i *depot.Identity) { i.NotAfter = now }, depot.StandingCurrent, `state:expired expires<1s expires<30d`, `state:valid`},
 		{"the last moment", func(i *depot.Identity) { i.NotAfter = now.Add(1) }, depot.StandingCurrent, `state:valid`, `state:expired`},

@@ -31,7 +31,7 @@ func State(i depot.Identity, standing depot.Standing, now time.Time) string {
 		return StateVoid
 	case !i.RevokedAt.IsZero():
 		return StateRevoked
-	case standing == depot.StandingSuperseded, i.SupersededBy != "":
+	case standing == depot.StandingSuperseded:
 		return StateSuperseded
 	case !now.Before(i.NotAfter):
 		return StateExpired

@@ -164,23 +164,33 @@ func (s *Server) identityPage(ctx context.Context, wanted selection) (items []ce
 	if wanted.none {
 		return nil, "", nil
 	}
-	q, known := wanted.query, map[string]depot.Standing(nil)
-	if !q.AsOf.IsZero() {
-		q, known = remembering(q)
-	}
-	page, err := s.depot.Identities(ctx, q)
+	page, err := s.depot.Identities(ctx, wanted.query)
 	if err != nil {
 		return nil, "", err
 	}
-	if known == nil {
-		if known, err = s.standings(ctx, page.Items); err != nil {
-			return nil, "", err
-		}
+	items, err = s.inPlace(ctx, page.Items, wanted.query.AsOf, wanted.at)
+	return items, page.NextCursor, err
+}
+
+// inPlace returns identities with the state that each is in at a time, and with
+// the successor that the state speaks of: any later certificate of the device,
+// and not a renewal only.
+func (s *Server) inPlace(ctx context.Context, identities []depot.Identity, asOf, at time.Time) ([]certificate, error) {
+	serials := make([]string, len(identities))
+	for i := range identities {
+		serials[i] = identities[i].CertificateSerial
 	}
-	for _, identity := range page.Items {
-		items = append(items, certificate{identity, inspect.State(identity, known[identity.CertificateSerial], wanted.at)})
+	places, err := s.depot.Places(ctx, serials, asOf)
+	if err != nil {
+		return nil, err
 	}
-	return items, page.NextCursor, nil
+	items := make([]certificate, len(identities))
+	for i, identity := range identities {
+		place := places[i]
+		identity.SupersededBy, identity.SupersededAt = place.SupersededBy, place.SupersededAt
+		items[i] = certificate{identity, inspect.State(identity, place.Standing, at)}
+	}
+	return items, nil
 }
 
 // certificatesToJSON renders certificates.
@@ -192,45 +202,13 @@ func certificatesToJSON(items []certificate) []identityJSON {
 	return out
 }
 
-// remembering returns a query that notes how the identities that it selects
-// stood at its AsOf, which is not to be had afterwards.
-func remembering(q depot.IdentityQuery) (depot.IdentityQuery, map[string]depot.Standing) {
-	stood, match := make(map[string]depot.Standing), q.Match
-	q.WithStanding = true
-	q.Match = func(i depot.Identity, standing depot.Standing) bool {
-		if match != nil && !match(i, standing) {
-			return false
-		}
-		stood[i.CertificateSerial] = standing
-		return true
-	}
-	return q, stood
-}
-
-// standings returns how identities stand now, by certificate serial.
-func (s *Server) standings(ctx context.Context, identities []depot.Identity) (map[string]depot.Standing, error) {
-	serials := make([]string, len(identities))
-	for i := range identities {
-		serials[i] = identities[i].CertificateSerial
-	}
-	found, err := s.depot.Standings(ctx, serials)
-	if err != nil {
-		return nil, err
-	}
-	known := make(map[string]depot.Standing, len(found))
-	for i, standing := range found {
-		known[serials[i]] = standing
-	}
-	return known, nil
-}
-
 // identityJSON renders one identity as it is now.
 func (s *Server) identityJSON(ctx context.Context, identity depot.Identity) (identityJSON, error) {
-	known, err := s.standings(ctx, []depot.Identity{identity})
+	items, err := s.inPlace(ctx, []depot.Identity{identity}, time.Time{}, s.clock.Now())
 	if err != nil {
 		return identityJSON{}, err
 	}
-	return identityToJSON(&identity, inspect.State(identity, known[identity.CertificateSerial], s.clock.Now())), nil
+	return certificatesToJSON(items)[0], nil
 }
 
 // identityToJSON renders one.

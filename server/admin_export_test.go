@@ -108,6 +108,46 @@ func TestCertificatesAsOf(t *testing.T) {
 	}
 }
 
+// superseded_by is the successor that the state speaks of, whatever made it one,
+// and nothing when that is revoked; at any time, in lists and in tables.
+func TestSuperseded(t *testing.T) {
+	for name, change := range map[string]func(*house){"memory": inMemory, "bolt": func(*house) {}} {
+		t.Run(name, func(t *testing.T) {
+			h := open(t, change)
+			begin := h.clock.Now()
+			first := serialOf(h.enrol("C02XL0GTJGH5"))
+			h.clock.Advance(time.Hour)
+			second := h.again("C02XL0GTJGH5")
+			h.clock.Advance(time.Hour)
+			third := h.again("C02XL0GTJGH5")
+			expect := func(after time.Duration, want, state string) {
+				t.Helper()
+				asOf := begin.Add(after).UTC().Format(time.RFC3339)
+				item := h.object("GET", "/api/v1/certificates?q=serial:"+first+"&as_of="+asOf, "", 200)["items"].([]any)[0].(map[string]any)
+				if got, _ := item["superseded_by"].(string); got != want || item["state"] != state || (item["superseded_at"] != nil) != (want != "") {
+					t.Errorf("as of %s: %v since %v, %v; want %q, %s", asOf, item["superseded_by"], item["superseded_at"], item["state"], want, state)
+				}
+				table := h.api("GET", "/api/v1/certificates/export?q=serial:"+first+"&as_of="+asOf, "")
+				lines, err := csv.NewReader(strings.NewReader(table.body)).ReadAll()
+				if err != nil || len(lines) != 2 || lines[1][slices.Index(lines[0], "superseded_by")] != want {
+					t.Errorf("as of %s: table %s, %v; want %q", asOf, table.body, err, want)
+				}
+			}
+			expect(time.Minute, "", "valid")
+			expect(2*time.Hour, second, "superseded")
+			h.clock.Advance(time.Hour)
+			h.object("POST", "/api/v1/certificates/"+second+"/revoke", `{}`, 200)
+			expect(2*time.Hour, second, "superseded")
+			expect(3*time.Hour, third, "superseded")
+			if shown := h.object("GET", "/api/v1/certificates/"+first, "", 200); shown["superseded_by"] != third {
+				t.Errorf("shown: %v", shown["superseded_by"])
+			}
+			h.object("POST", "/api/v1/certificates/"+third+"/revoke", `{}`, 200)
+			expect(3*time.Hour, "", "valid")
+		})
+	}
+}
+
 func TestDevicePages(t *testing.T) {
 	h := open(t, inMemory)
 	var all, got []string

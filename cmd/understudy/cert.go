@@ -62,7 +62,7 @@ func (a *app) printIdentity(item api.Identity) error {
 		"dropped names", strings.Join(item.RequestedSANs, " "),
 		"warnings", strings.Join(item.Warnings, " "),
 		"replaces", item.PreviousCertificateSerial,
-		"renewed as", item.SupersededBy,
+		"superseded by", item.SupersededBy,
 		"request", item.RequestID,
 		"approved by", item.ApprovedBy,
 	)

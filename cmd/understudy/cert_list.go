@@ -18,7 +18,7 @@ type certListCmd struct {
 	PublicKey     string    `from:"flag" placeholder:"SHA256" help:"For this public key."`
 	NotAfterFrom  time.Time `from:"flag" placeholder:"TIME" help:"That end at this time or later, as 2026-12-01T00:00:00Z."`
 	NotAfterTo    time.Time `from:"flag" placeholder:"TIME" help:"That end before this time."`
-	Order         string    `from:"flag" enum:"issued,not_after" default:"issued" help:"issued: latest first. not_after: soonest end first."`
+	Order         string    `from:"flag" enum:",issued,not_after" default:"" help:"issued: latest first. not_after: soonest end first, which is quick where the search is for an end (default: issued; where the search is for an end, not_after)."`
 }
 
 // Help shows what to type.
@@ -34,7 +34,7 @@ Examples:
 
 // Run lists certificates.
 func (c *certListCmd) Run(a *app) error {
-	query := map[string][]string{"order": {c.Order}}
+	query := map[string][]string{}
 	for name, value := range map[string]string{
 		"configuration":  c.Configuration,
 		"device":         c.Device,
@@ -44,6 +44,7 @@ func (c *certListCmd) Run(a *app) error {
 		"not_after_to":   output.Time(c.NotAfterTo),
 		"q":              c.Search,
 		"as_of":          output.Time(c.AsOf),
+		"order":          c.Order,
 	} {
 		if value != "" {
 			query[name] = []string{value}

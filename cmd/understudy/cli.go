@@ -138,7 +138,8 @@ type pageFlags struct {
 	All    bool   `from:"flag" help:"Print everything, however long it is."`
 }
 
-// list asks for one page, or for all of them as if they were one.
+// list asks for pages as if they were one, until it has what was asked for: a
+// page of a search can be short, or empty, and yet have a next one.
 func (p pageFlags) list(f clientFlags, path string, query map[string][]string) (json.RawMessage, error) {
 	query["limit"] = []string{fmt.Sprint(p.Limit)}
 	if p.Cursor != "" {
@@ -148,33 +149,44 @@ func (p pageFlags) list(f clientFlags, path string, query map[string][]string) (
 	items := []json.RawMessage{}
 	for {
 		answer, err := f.call(http.MethodGet, path, query, nil)
-		if err != nil || !p.All {
-			return answer, err
+		if err != nil {
+			return nil, err
 		}
 		var page api.List[json.RawMessage]
 		if err := json.Unmarshal(answer, &page); err != nil {
 			return nil, fmt.Errorf("read the server's answer: %w", err)
 		}
+		items = append(items, page.Items...)
+		over := page.NextCursor == nil || !p.All && len(items) >= p.Limit
 		if whole == nil {
+			if over {
+				return answer, nil
+			}
 			if err := json.Unmarshal(answer, &whole); err != nil {
 				return nil, fmt.Errorf("read the server's answer: %w", err)
 			}
 		}
-		items = append(items, page.Items...)
-		if page.NextCursor == nil {
-			return joined(whole, items)
+		if over {
+			return joined(whole, items, page.NextCursor)
 		}
 		query["cursor"] = []string{*page.NextCursor}
+		if !p.All {
+			query["limit"] = []string{fmt.Sprint(p.Limit - len(items))}
+		}
 	}
 }
 
-// joined is a list with all items in one page.
-func joined(whole map[string]json.RawMessage, items []json.RawMessage) (json.RawMessage, error) {
+// joined is a list with all items in one page, which goes on at the cursor.
+func joined(whole map[string]json.RawMessage, items []json.RawMessage, next *string) (json.RawMessage, error) {
 	text, err := json.Marshal(items)
 	if err != nil {
 		return nil, fmt.Errorf("join pages: %w", err)
 	}
-	whole["items"], whole["next_cursor"] = text, json.RawMessage("null")
+	cursor, err := json.Marshal(next)
+	if err != nil {
+		return nil, fmt.Errorf("join pages: %w", err)
+	}
+	whole["items"], whole["next_cursor"] = text, cursor
 	return json.Marshal(whole)
 }
 

@@ -122,7 +122,7 @@ func TestVerbsAsk(t *testing.T) {
 		{"window counts -o json", "GET " + windowsPath, answer{200, pageOf("null", itemIn("due"))}, "GET " + windowsPath + "?limit=1",
 			[]string{`"valid": 3`, `"as_of": "2026-12-02T00:00:00Z"`, `"policy": null`}, 0},
 		{"cert list --search state:due --as-of 2026-12-02T00:00:00Z", "GET /api/v1/certificates", answer{200, `{"items":[],"next_cursor":null}`},
-			"GET /api/v1/certificates?as_of=2026-12-02T00%3A00%3A00Z&limit=100&order=issued&q=state%3Adue", nil, 0},
+			"GET /api/v1/certificates?as_of=2026-12-02T00%3A00%3A00Z&limit=100&q=state%3Adue", nil, 0},
 		{"cert export --format csv --search state:due", "GET /api/v1/certificates/export", answer{200, "a,b\n"},
 			"GET /api/v1/certificates/export?format=csv&q=state%3Adue", []string{"a,b\n"}, 0},
 		{"cert export --out -", "GET /api/v1/certificates/export", answer{200, "PEM"}, "GET /api/v1/certificates/export?format=pem", []string{"PEM"}, 0},
@@ -194,6 +194,40 @@ func TestWindowListAll(t *testing.T) {
 	}
 	if len(stub.asked) != 2 || !strings.Contains(stub.asked[1], "cursor=two") {
 		t.Errorf("asked %q", stub.asked)
+	}
+}
+
+// TestListGoesOn over pages that are short, or empty, until it has as many as
+// were asked for, and says where more are.
+func TestListGoesOn(t *testing.T) {
+	pages := func() *adminStub {
+		return &adminStub{answers: map[string][]answer{"GET /api/v1/certificates": {
+			{200, `{"items":[],"next_cursor":"two"}`},
+			{200, `{"items":[{"certificate_serial":"0a"}],"next_cursor":"three"}`},
+			{200, `{"items":[{"certificate_serial":"0b"}],"next_cursor":"four"}`},
+			{200, `{"items":[{"certificate_serial":"0c"}],"next_cursor":null}`},
+		}}}
+	}
+	for limit, want := range map[string]struct {
+		asked, stderr string
+		items         int
+	}{
+		"2": {"limit=2 cursor=two&limit=2 cursor=three&limit=1", "--cursor four", 2},
+		"9": {"limit=9 cursor=two&limit=9 cursor=three&limit=8 cursor=four&limit=7", "", 3},
+	} {
+		stub := pages()
+		stdout, stderr, code := stub.verb(t, "cert", "list", "--limit", limit)
+		var asked []string
+		for _, line := range stub.asked {
+			asked = append(asked, strings.TrimPrefix(line, "GET /api/v1/certificates?"))
+		}
+		if got := strings.Join(asked, " "); code != 0 || got != want.asked || !strings.Contains(stderr, want.stderr) || strings.Count(stdout, "\n") != want.items+1 {
+			t.Errorf("--limit %s: code %d, asked %s\n%s%s", limit, code, got, stdout, stderr)
+		}
+		stdout, _, code = pages().verb(t, "cert", "list", "--limit", limit, "-o", "json")
+		if code != 0 || strings.Count(stdout, "certificate_serial") != want.items || strings.Contains(stdout, `"next_cursor": "four"`) != (want.stderr != "") {
+			t.Errorf("--limit %s in JSON: code %d\n%s", limit, code, stdout)
+		}
 	}
 }
 

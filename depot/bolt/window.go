@@ -250,36 +250,39 @@ func (d *Depot) LatestChange(ctx context.Context) (latest time.Time, err error) 
 	return latest, nil
 }
 
-// Standings returns the standings of certificates.
-func (d *Depot) Standings(ctx context.Context, certificateSerials []string) ([]depot.Standing, error) {
-	var all []depot.Standing
+// Places returns the places of certificates.
+func (d *Depot) Places(ctx context.Context, certificateSerials []string, asOf time.Time) ([]depot.Place, error) {
+	var all []depot.Place
 	err := d.viewSettled(ctx, func(tx *bbolt.Tx) error {
 		for _, certificateSerial := range certificateSerials {
-			serial, ok := canonical(certificateSerial)
-			if !ok {
-				all = append(all, depot.StandingNone)
-				continue
-			}
-			s, err := load(tx, bucketIdentities, serial, identityFields)
-			if errors.Is(err, depot.ErrNotFound) {
-				all = append(all, depot.StandingNone)
-				continue
-			}
+			p, err := placeOf(tx, certificateSerial, asOf)
 			if err != nil {
 				return err
 			}
-			p, err := stanceOf(tx, s.record, serial)
-			if err != nil {
-				return err
-			}
-			all = append(all, p.standing)
+			all = append(all, p)
 		}
 		return ctx.Err()
 	})
 	if err != nil {
-		return nil, fmt.Errorf("find standings: %w", err)
+		return nil, fmt.Errorf("find places: %w", err)
 	}
 	return all, nil
+}
+
+func placeOf(tx *bbolt.Tx, certificateSerial string, asOf time.Time) (depot.Place, error) {
+	serial, ok := canonical(certificateSerial)
+	if !ok || tx.Bucket([]byte(bucketIdentities)).Get(serial) == nil {
+		return depot.Place{}, nil
+	}
+	if !asOf.IsZero() {
+		i, _, err := wasItem(tx, serial, asOf)
+		return i.Place(), err
+	}
+	i, err := windowItem(tx, serial)
+	if errors.Is(err, depot.ErrNotFound) { // held back
+		return depot.Place{}, nil
+	}
+	return i.Place(), err
 }
 
 // WindowItemsPast lists a page of items as they were.

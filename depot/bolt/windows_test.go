@@ -209,7 +209,7 @@ func TestWindowsUnseen(t *testing.T) {
 		"counts":     func() error { _, err := d.WindowCounts(ctx, everyStanding()); return err },
 		"lifetimes":  func() error { _, err := d.WindowLifetimes(ctx, "rac0"); return err },
 		"latest":     func() error { _, err := d.LatestChange(ctx); return err },
-		"standings":  func() error { _, err := d.Standings(ctx, []string{windowSerial(1)}); return err },
+		"places":     func() error { _, err := d.Places(ctx, []string{windowSerial(1)}, time.Time{}); return err },
 		"rechecks":   func() error { _, err := d.Rechecks(ctx, 0); return err },
 		"stalls":     func() error { _, err := d.StallsUntil(ctx, "rac0", time.Time{}, time.Time{}, 0); return err },
 		"watermark":  func() error { _, err := d.Watermark(ctx, depot.WatermarkKey{ConfigurationID: "rac0"}); return err },

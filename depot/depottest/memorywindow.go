@@ -233,16 +233,19 @@ func (m *Memory) LatestChange(ctx context.Context) (time.Time, error) {
 	return m.windows.latest, nil
 }
 
-// Standings returns the standings of certificates.
-func (m *Memory) Standings(ctx context.Context, certificateSerials []string) ([]depot.Standing, error) {
+// Places returns the places of certificates.
+func (m *Memory) Places(ctx context.Context, certificateSerials []string, asOf time.Time) ([]depot.Place, error) {
 	if err := m.lock(ctx); err != nil {
 		return nil, err
 	}
 	defer m.mu.Unlock()
-	var all []depot.Standing
+	var all []depot.Place
 	for _, serial := range certificateSerials {
-		i, _ := m.findItem(serial)
-		all = append(all, i.Standing)
+		i, err := m.findItem(serial)
+		if err == nil && !asOf.IsZero() {
+			i, _ = m.wasItem(*m.find(serial), asOf)
+		}
+		all = append(all, i.Place())
 	}
 	return all, nil
 }

@@ -187,7 +187,7 @@ func sumOf(all []int) (sum int) {
 	return sum
 }
 
-// sameRest compares lifetimes, standings, the latest change and what stalls.
+// sameRest compares lifetimes, places, the latest change and what stalls.
 func (m *machine) sameRest(t *rapid.T) {
 	id := m.name("rac", small(t, "configuration", 2))
 	lifetimes, err := m.d.WindowLifetimes(m.ctx, id)
@@ -196,10 +196,12 @@ func (m *machine) sameRest(t *rapid.T) {
 	m.same(t, "WindowLifetimes", lifetimes, modelLifetimes)
 
 	serials := []string{m.drawSerial(t), m.drawSerial(t), "nonsense", m.drawSerial(t)}
-	standings, err := m.d.Standings(m.ctx, serials)
-	modelStandings, modelErr := m.model.Standings(m.ctx, serials)
-	m.sameError(t, "Standings", err, modelErr)
-	m.same(t, "Standings", standings, modelStandings)
+	for _, asOf := range []time.Time{{}, m.hour(small(t, "as of", 6) - 3)} {
+		places, err := m.d.Places(m.ctx, serials, asOf)
+		modelPlaces, modelErr := m.model.Places(m.ctx, serials, asOf)
+		m.sameError(t, "Places", err, modelErr)
+		m.same(t, fmt.Sprintf("Places as of %v", asOf), places, modelPlaces)
+	}
 
 	latest, err := m.d.LatestChange(m.ctx)
 	modelLatest, modelErr := m.model.LatestChange(m.ctx)

@@ -72,13 +72,13 @@ func (s *suite) stands(want map[int]depot.Standing) {
 		numbers = append(numbers, n)
 	}
 	slices.Sort(numbers)
-	got, err := s.d.Standings(s.ctx, serialsOf(numbers...))
-	s.wantError("Standings", err, nil)
+	got, err := s.d.Places(s.ctx, serialsOf(numbers...), time.Time{})
+	s.wantError("Places", err, nil)
 	for k, n := range numbers {
-		if got[k] != want[n] {
-			s.Errorf("standing of %d: %q, want %q", n, got[k], want[n])
-		}
 		i, err := s.d.WindowItem(s.ctx, serial(n))
+		if got[k].Standing != want[n] || got[k] != i.Place() {
+			s.Errorf("place of %d: %+v, want %q as in %+v", n, got[k], want[n], i.Place())
+		}
 		if want[n] == depot.StandingNone {
 			s.wantError("WindowItem of what is held back or not there", err, depot.ErrNotFound)
 		} else if err != nil || i.Standing != want[n] {
