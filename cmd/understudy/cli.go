@@ -85,10 +85,16 @@ func (f clientFlags) client() (*api.Client, error) {
 
 // call asks the server and keeps the answer as it came.
 func (f clientFlags) call(method, path string, query map[string][]string, in any) (json.RawMessage, error) {
+	return f.callWith(nil, method, path, query, in)
+}
+
+// callWith is call with fields of the request's header.
+func (f clientFlags) callWith(header http.Header, method, path string, query map[string][]string, in any) (json.RawMessage, error) {
 	client, err := f.client()
 	if err != nil {
 		return nil, err
 	}
+	client.Header = header
 	if in == nil && method != http.MethodGet && method != http.MethodDelete {
 		in = struct{}{}
 	}
