@@ -322,7 +322,7 @@ func TestEventsFollow(t *testing.T) {
 		t.Errorf("exit code %d, printed\n%s", code, stdout)
 	}
 	want := []string{
-		"GET /api/v1/events?limit=100&types=certificate.issued&wait=20s",
+		"GET /api/v1/events?after=now&limit=100&types=certificate.issued&wait=20s",
 		"GET /api/v1/events?after=ev_04&limit=100&types=certificate.issued&wait=20s",
 		"GET /api/v1/events?after=ev_09&limit=100&types=certificate.issued&wait=20s",
 	}
