@@ -80,7 +80,11 @@ type clientFlags struct {
 }
 
 func (f clientFlags) client() (*api.Client, error) {
-	return api.Find(f.Data, f.Server, f.TokenFile)
+	client, err := api.Find(f.Data, f.Server, f.TokenFile)
+	if err != nil && (f.Server != "" || f.TokenFile != "") && !noServer(err) {
+		return nil, &exitError{code: exitUsage, err: err}
+	}
+	return client, err
 }
 
 // call asks the server and keeps the answer as it came.
@@ -203,3 +207,11 @@ func (d *duration) UnmarshalText(text []byte) error {
 
 // String writes it the same way.
 func (d duration) String() string { return output.Duration(time.Duration(d)) }
+
+// seconds is what the admin API takes: whole ones.
+func (d duration) seconds() (int64, error) {
+	if rest := time.Duration(d) % time.Second; rest != 0 {
+		return 0, usagef("%s: give whole seconds", d)
+	}
+	return int64(time.Duration(d) / time.Second), nil
+}

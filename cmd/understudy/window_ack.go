@@ -13,7 +13,7 @@ import (
 )
 
 type windowAckCmd struct {
-	clientFlags   `embed:""`
+	clientFlags    `embed:""`
 	IDs            []string  `arg:"" optional:"" name:"id" help:"Ids of items (rd_…), or certificate serials."`
 	Device         string    `from:"flag" placeholder:"KEY" help:"The item of this device that is not superseded, instead of an id; see \"device list\"."`
 	Configuration  string    `from:"flag" placeholder:"NAME" help:"The configuration, if several know the device."`
