@@ -54,6 +54,9 @@ type eventList struct {
 // width, so that ids sort as events happened.
 const eventPrefix = "ev_"
 
+// afterNow stands for the latest event, for those who want none of the past.
+const afterNow = "now"
+
 // listEvents is GET /events: oldest first, after an event. The next cursor is
 // what to give as after.
 func (s *Server) listEvents(w http.ResponseWriter, r *http.Request) error {
@@ -86,10 +89,16 @@ func (s *Server) listEvents(w http.ResponseWriter, r *http.Request) error {
 
 // eventQuery reads the filters of GET /events.
 func (s *Server) eventQuery(ctx context.Context, p parameters) (q depot.EventQuery, err error) {
-	if after := p.text("after"); after != "" {
+	switch after := p.text("after"); after {
+	case "":
+	case afterNow:
+		if q.After, err = s.depot.LastEvent(ctx); err != nil {
+			return q, err
+		}
+	default:
 		sequence, ok := parseEventID(after)
 		if !ok {
-			return q, badParameter("after", "must be the id of an event")
+			return q, badParameter("after", "must be the id of an event, or now")
 		}
 		q.After = sequence
 	}

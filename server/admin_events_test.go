@@ -46,6 +46,7 @@ func TestEventFilters(t *testing.T) {
 		"configuration=other&types=certificate.issued":            nil,
 		"types=token.added":                                       nil,
 		"after=" + last["id"].(string):                            nil,
+		"after=now":                                               nil,
 		"after=ev_0000000000000000&limit=1":                       {"configuration.added"},
 		"types=certificate.issued&after=" + last["id"].(string):   nil,
 		"types=configuration.added&configuration=default&limit=1": {"configuration.added"},

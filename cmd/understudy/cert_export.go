@@ -60,11 +60,7 @@ func (c *certExportCmd) Run(a *app) error {
 	if err != nil {
 		return err
 	}
-	out := c.Out
-	if out == "-" {
-		out = ""
-	}
-	return exportFlags{Format: c.Format, Out: out}.write(a, text)
+	return exportFlags{Format: c.Format, Out: c.Out}.write(a, text)
 }
 
 // many streams what the server exports.

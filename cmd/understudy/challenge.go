@@ -3,7 +3,6 @@ package main
 import (
 	"net/http"
 	"strings"
-	"time"
 
 	"understudy.example/understudy/cmd/understudy/internal/api"
 	"understudy.example/understudy/cmd/understudy/internal/output"
@@ -47,7 +46,14 @@ func (c *challengeNewCmd) Run(a *app) error {
 		fields[field] = value
 	}
 	if c.TTL != nil {
-		fields["ttl_seconds"] = int64(time.Duration(*c.TTL) / time.Second)
+		seconds, err := c.TTL.seconds()
+		if err != nil {
+			return err
+		}
+		if seconds == 0 { // to the API that is none given
+			return usagef("--ttl %s: a challenge must live for a second", c.TTL)
+		}
+		fields["ttl_seconds"] = seconds
 	}
 	answer, err := c.call(http.MethodPost, "/api/v1/challenges", nil, fields)
 	if err != nil {

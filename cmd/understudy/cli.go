@@ -80,15 +80,25 @@ type clientFlags struct {
 }
 
 func (f clientFlags) client() (*api.Client, error) {
-	return api.Find(f.Data, f.Server, f.TokenFile)
+	client, err := api.Find(f.Data, f.Server, f.TokenFile)
+	if err != nil && (f.Server != "" || f.TokenFile != "") && !noServer(err) {
+		return nil, &exitError{code: exitUsage, err: err}
+	}
+	return client, err
 }
 
 // call asks the server and keeps the answer as it came.
 func (f clientFlags) call(method, path string, query map[string][]string, in any) (json.RawMessage, error) {
+	return f.callWith(nil, method, path, query, in)
+}
+
+// callWith is call with fields of the request's header.
+func (f clientFlags) callWith(header http.Header, method, path string, query map[string][]string, in any) (json.RawMessage, error) {
 	client, err := f.client()
 	if err != nil {
 		return nil, err
 	}
+	client.Header = header
 	if in == nil && method != http.MethodGet && method != http.MethodDelete {
 		in = struct{}{}
 	}
@@ -209,3 +219,11 @@ func (d *duration) UnmarshalText(text []byte) error {
 
 // String writes it the same way.
 func (d duration) String() string { return output.Duration(time.Duration(d)) }
+
+// seconds is what the admin API takes: whole ones.
+func (d duration) seconds() (int64, error) {
+	if rest := time.Duration(d) % time.Second; rest != 0 {
+		return 0, usagef("%s: give whole seconds", d)
+	}
+	return int64(time.Duration(d) / time.Second), nil
+}

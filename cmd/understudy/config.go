@@ -8,7 +8,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"time"
 
 	"understudy.example/understudy/cmd/understudy/internal/api"
 	"understudy.example/understudy/cmd/understudy/internal/output"
@@ -123,9 +122,14 @@ func (p policyFlags) fields() (map[string]any, error) {
 		"renewal_window_seconds": p.RenewalWindow, "revoke_unused_after_seconds": p.RevokeUnusedAfter,
 		"challenge_ttl_seconds": p.ChallengeTTL, "ack_timeout_seconds": p.AckTimeout,
 	} {
-		if value != nil {
-			fields[name] = int64(time.Duration(*value) / time.Second)
+		if value == nil {
+			continue
 		}
+		seconds, err := value.seconds()
+		if err != nil {
+			return nil, err
+		}
+		fields[name] = seconds
 	}
 	for name, value := range map[string]*bool{"strict": p.Strict, "renewal": p.Renewal} {
 		if value != nil {

@@ -5,7 +5,7 @@ import "net/http"
 type configAddCmd struct {
 	clientFlags `embed:""`
 	Name        string `arg:"" help:"Name of the new configuration: a-z, 0-9 and -, at most 63."`
-	Mode        string `from:"flag" default:"static" help:"How challenges are judged static, dynamic or intune (default: ${default})."`
+	Mode        string `from:"flag" default:"static" help:"How challenges are judged: static, dynamic or intune (default: ${default})."`
 	SecretFile  string `from:"flag" placeholder:"FILE" help:"Take the secret key from FILE (- is stdin) instead of a random one."`
 	policyFlags `embed:"" group:"Policy:"`
 }

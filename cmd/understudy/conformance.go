@@ -134,8 +134,11 @@ func (c *conformCmd) list(a *app) error {
 		items = append(items, item{one.Number, one.Group, one.Section, one.Title})
 		table.Row(strconv.Itoa(one.Number), one.Group, one.Section, one.Title)
 	}
-	if a.output == outputJSON {
-		return output.JSON(a.stdout, items)
+	switch a.output {
+	case outputJSON:
+		return output.JSON(a.stdout, map[string]any{"items": items, "next_cursor": nil})
+	case outputJUnit:
+		return usagef("--output junit is for results: --list has none")
 	}
 	return table.Write(a.stdout)
 }

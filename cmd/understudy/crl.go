@@ -14,7 +14,7 @@ import (
 type crlCmd struct {
 	clientFlags `embed:""`
 	Issuer      string `from:"flag" default:"current" placeholder:"SKI" help:"Subject key identifier of the issuer, see \"ca rollover status\" (default: the one in force)."`
-	Out         string `from:"flag" placeholder:"FILE" help:"Write the CRL itself, in DER, to FILE."`
+	Out         string `from:"flag" placeholder:"FILE" help:"Write the CRL itself, in DER, to FILE; - is standard output, and nothing else goes there then."`
 }
 
 // Help shows what to type.
@@ -42,6 +42,12 @@ func (c *crlCmd) Run(a *app) error {
 		der, err := client.Bytes(context.Background(), path+".crl")
 		if err != nil {
 			return err
+		}
+		if c.Out == "-" {
+			if _, err := a.stdout.Write(der); err != nil {
+				return fmt.Errorf("write CRL: %w", err)
+			}
+			return nil
 		}
 		if err := os.WriteFile(c.Out, der, 0o644); err != nil { //nolint:gosec // CRLs are public
 			return fmt.Errorf("write CRL: %w", err)

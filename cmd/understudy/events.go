@@ -14,11 +14,11 @@ import (
 
 type eventsCmd struct {
 	clientFlags   `embed:""`
-	After         string   `from:"flag" placeholder:"ID" help:"After this event (ev_…). Default: from the first one on."`
+	After         string   `from:"flag" placeholder:"ID" help:"After this event (ev_…; ev_0 is before all). Default: from the first one on; with --follow: only what happens from now on."`
 	Types         []string `from:"flag" placeholder:"TYPE" help:"Only these, as redistribution.due,redistribution.missed."`
 	Configuration string   `from:"flag" placeholder:"NAME" help:"Only those of this configuration."`
 	Limit         int      `from:"flag" default:"100" placeholder:"N" help:"Print at most N, up to 500 (default: ${default}). With --follow: N at a time."`
-	Follow        bool     `from:"flag" short:"f" help:"Go on until Ctrl-C, with what happens meanwhile. With -o json: one event to a line."`
+	Follow        bool     `from:"flag" short:"f" help:"Go on until Ctrl-C with what happens meanwhile. With -o json: one event to a line."`
 }
 
 // Help shows what to type.
@@ -28,7 +28,8 @@ Examples:
 
     understudy events --types certificate.issued,certificate.revoked
     understudy events --after ev_00000000000004d2 --limit 500
-    understudy events --follow -o json | jq -r .type`
+    understudy events --follow
+    understudy events --follow --after ev_0 -o json | jq -r .type`
 }
 
 // followPart is how long one call waits for an event, in the form of the API.
@@ -70,6 +71,9 @@ func (c *eventsCmd) follow(a *app, query map[string][]string) error {
 	ctx, stop := interruptible()
 	defer stop()
 	query["wait"] = []string{followPart}
+	if c.After == "" { // a store may hold a year of events
+		query["after"] = []string{"now"}
+	}
 	for {
 		var page api.EventPage
 		err := client.Call(ctx, http.MethodGet, "/api/v1/events", query, nil, &page)

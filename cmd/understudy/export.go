@@ -11,7 +11,7 @@ import (
 // exportFlags say how and where certificates are written.
 type exportFlags struct {
 	Format string `from:"flag" enum:"pem,der" default:"pem" help:"pem or der (default: ${default})."`
-	Out    string `from:"flag" placeholder:"FILE" help:"Write to FILE instead of standard output."`
+	Out    string `from:"flag" placeholder:"FILE" help:"Write to FILE instead of standard output, which is also -."`
 }
 
 // write writes PEM certificates in the wanted form.
@@ -26,7 +26,7 @@ func (f exportFlags) write(a *app, text []byte) error {
 		}
 		text = block.Bytes
 	}
-	if f.Out == "" {
+	if f.Out == "" || f.Out == "-" {
 		if _, err := a.stdout.Write(text); err != nil {
 			return fmt.Errorf("write certificate: %w", err)
 		}

@@ -164,7 +164,7 @@ func (c *fakeMSCmd) secret(a *app) (string, error) {
 
 // announce says that the cloud answers.
 func (c *fakeMSCmd) announce(a *app, r fakeReady) error {
-	if c.JSON {
+	if c.JSON || a.json {
 		return output.Line(a.stdout, r)
 	}
 	a.note("A fake Microsoft cloud answers. It is a lab: whoever reaches it may do anything.")

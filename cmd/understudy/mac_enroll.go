@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"os"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"understudy.example/understudy/clock"
@@ -77,6 +78,8 @@ func (c *macEnrollCmd) Run(a *app) error {
 	if err != nil {
 		return err
 	}
+	sent := &sending{next: scep.HTTPClient.Transport}
+	scep.HTTPClient.Transport = sent
 	request, err := c.enrolment(a)
 	if err != nil {
 		return err
@@ -90,10 +93,35 @@ func (c *macEnrollCmd) Run(a *app) error {
 	}
 	request.Key = wallet.key
 	result, err := scep.Enrol(context.Background(), request)
-	if err != nil {
-		return errors.Join(codedSCEPError(err), wallet.discard())
+	switch {
+	case err == nil:
+		return c.finish(a, wallet, result)
+	case sent.request.Load() && mayBeIssued(err):
+		a.note("What became of the request is not known. The key is kept in %s; ask again with --key-file.", wallet.keyPath())
+		return codedSCEPError(err)
 	}
-	return c.finish(a, wallet, result)
+	return errors.Join(codedSCEPError(err), wallet.discard())
+}
+
+// sending notes that a request for a certificate was sent.
+type sending struct {
+	next    http.RoundTripper
+	request atomic.Bool
+}
+
+// RoundTrip does what next does.
+func (s *sending) RoundTrip(r *http.Request) (*http.Response, error) {
+	if r.URL.Query().Get("operation") == "PKIOperation" {
+		s.request.Store(true)
+	}
+	return s.next.RoundTrip(r)
+}
+
+// mayBeIssued says whether there may be a certificate, although no reply that
+// can be read says so. A server that answers 4xx or 503 took nothing.
+func mayBeIssued(err error) bool {
+	var status *client.HTTPError
+	return !errors.As(err, &status) || status.StatusCode >= 500 && status.StatusCode != http.StatusServiceUnavailable
 }
 
 // client returns a SCEP client for the URL.

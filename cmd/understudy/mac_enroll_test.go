@@ -98,6 +98,45 @@ func TestMacEnrollPolls(t *testing.T) {
 	}
 }
 
+// TestMacEnrollKeepsTheKey: the key is there as long as a certificate may have
+// been issued to it, and not longer.
+func TestMacEnrollKeepsTheKey(t *testing.T) {
+	t.Parallel()
+	var asked atomic.Int32
+	working := undecidedServer(t, &asked)
+	t.Cleanup(working.Close)
+	for name, test := range map[string]struct {
+		answer func(http.ResponseWriter)
+		code   int
+		kept   bool
+	}{
+		"no answer":      {func(http.ResponseWriter) { panic(http.ErrAbortHandler) }, exitUnreachable, true},
+		"internal error": {func(w http.ResponseWriter) { w.WriteHeader(500) }, exitFailed, true},
+		"no reply":       {func(w http.ResponseWriter) { _, _ = io.WriteString(w, "<html>") }, exitFailed, true},
+		"busy":           {func(w http.ResponseWriter) { w.WriteHeader(503) }, exitFailed, false},
+		"refused":        {func(w http.ResponseWriter) { w.WriteHeader(400) }, exitRefused, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				if r.URL.Query().Get("operation") == "PKIOperation" {
+					test.answer(w)
+					return
+				}
+				working.Config.Handler.ServeHTTP(w, r)
+			}))
+			defer server.Close()
+			dir := t.TempDir()
+			var stderr bytes.Buffer
+			code := Run([]string{"mac", "enroll", "--url", server.URL, "--subject", "CN=x", "--out", dir}, strings.NewReader(""), io.Discard, &stderr, nil)
+			_, err := os.Stat(filepath.Join(dir, "key.pem"))
+			if kept := err == nil; code != test.code || kept != test.kept || kept != strings.Contains(stderr.String(), "--key-file") {
+				t.Errorf("exit code %d, want %d; key kept: %v, want %v\n%s", code, test.code, kept, test.kept, &stderr)
+			}
+		})
+	}
+}
+
 func TestMacEnrollExitCodes(t *testing.T) {
 	t.Parallel()
 	for status, want := range map[int]int{400: exitRefused, 404: exitNotFound, 429: exitFailed, 500: exitFailed, 503: exitFailed} {

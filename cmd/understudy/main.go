@@ -10,6 +10,10 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"reflect"
+	"slices"
+	"time"
+	"unicode/utf8"
 
 	"github.com/alecthomas/kong"
 
@@ -47,6 +51,11 @@ func Run(args []string, stdin io.Reader, stdout, stderr io.Writer, environ []str
 		_, _ = parser.Parse([]string{"--help"})
 		return exitUsage
 	}
+	for i, text := range args {
+		if !utf8.ValidString(text) { // the parser would make another name of it
+			return a.fail(usagef("argument %d is not UTF-8: %q", i+1, text))
+		}
+	}
 	ctx, err := parser.Parse(args)
 	if *helped {
 		return exitOK
@@ -59,11 +68,33 @@ func Run(args []string, stdin io.Reader, stdout, stderr io.Writer, environ []str
 	if a.output == outputJUnit && ctx.Command() != "conformance" {
 		return a.fail(usagef("--output junit is for conformance"))
 	}
+	if err := noEmptyArguments(ctx); err != nil {
+		return a.fail(err)
+	}
 	a.given = setting.OnCommandLine(ctx)
 	if err := ctx.Run(a); err != nil {
 		return a.fail(err)
 	}
 	return exitOK
+}
+
+// noEmptyArguments refuses an argument that is there and empty, as from a
+// variable of a script that was never set: where arguments are optional it
+// would mean all there is.
+func noEmptyArguments(ctx *kong.Context) error {
+	for _, p := range ctx.Path {
+		if p.Positional == nil {
+			continue
+		}
+		texts, ok := p.Positional.Target.Interface().([]string)
+		if !ok {
+			texts = []string{fmt.Sprint(p.Positional.Target.Interface())}
+		}
+		if slices.Contains(texts, "") {
+			return usagef("%s is empty", p.Positional.Summary())
+		}
+	}
+	return nil
 }
 
 // The values of --output, besides text.
@@ -83,6 +114,7 @@ func newParser(a *app, grammar *cli) (*kong.Kong, *bool, error) {
 		kong.Exit(func(int) { helped = true }),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 100}),
 		kong.Bind(a),
+		kong.TypeMapper(reflect.TypeFor[time.Time](), kong.MapperFunc(timeOf)),
 	)
 	if err != nil {
 		return nil, nil, fmt.Errorf("build command line: %w", err)
@@ -99,6 +131,20 @@ func commandOf(err error) string {
 		}
 	}
 	return "understudy"
+}
+
+// timeOf reads the value of a flag that is a time.
+func timeOf(ctx *kong.DecodeContext, target reflect.Value) error {
+	var text string
+	if err := ctx.Scan.PopValueInto("time", &text); err != nil {
+		return err
+	}
+	t, err := time.Parse(time.RFC3339, text)
+	if err != nil {
+		return fmt.Errorf("%q is not a time: write 2026-12-01T00:00:00Z", text)
+	}
+	target.Set(reflect.ValueOf(t))
+	return nil
 }
 
 // fail prints err and returns its exit code.

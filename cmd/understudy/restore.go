@@ -1,7 +1,6 @@
 package main
 
 import (
-	"fmt"
 	"io"
 	"os"
 
@@ -34,7 +33,7 @@ func (c *restoreCmd) Run(a *app) error {
 	if c.File != "-" {
 		f, err := os.Open(c.File)
 		if err != nil {
-			return fmt.Errorf("read backup: %w", err)
+			return usagef("read backup: %w", err)
 		}
 		defer f.Close()
 		from = f

@@ -53,6 +53,12 @@ func TestScripts(t *testing.T) {
 		Dir:                 "testdata/script",
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
+		// Under the race detector every process sleeps for a second before it
+		// ends, unless it is told otherwise, and scripts run hundreds.
+		Setup: func(env *testscript.Env) error {
+			env.Setenv("GORACE", "atexit_sleep_ms=50")
+			return nil
+		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"waitfor":  waitfor,
 			"exits":    exits,

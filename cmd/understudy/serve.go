@@ -68,11 +68,15 @@ func (c *serveCmd) Run(a *app) error {
 	ctx, stop := untilSignal(plan, log)
 	defer stop()
 	in, err := open(ctx, a, plan, log)
-	if err != nil {
-		return err
+	if err == nil {
+		defer in.close(log)
+		err = in.serve(ctx, a, plan, log, began)
 	}
-	defer in.close(log)
-	return in.serve(ctx, a, plan, log, began)
+	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
+		log.Info("stopped before it was ready")
+		return nil
+	}
+	return err
 }
 
 // logger writes to standard error, where no secret goes.
@@ -85,7 +89,8 @@ func (a *app) logger(format string) *slog.Logger {
 
 // serve tells that the server is ready and answers until ctx ends.
 func (in *instance) serve(ctx context.Context, a *app, p *plan, log *slog.Logger, began time.Time) error {
-	w, err := in.workers(ctx, p, log)
+	// A secret key that was just made is shown even if a signal came meanwhile.
+	w, err := in.workers(context.WithoutCancel(ctx), p, log)
 	if err != nil {
 		return err
 	}

@@ -61,8 +61,11 @@ func open(ctx context.Context, a *app, p *plan, log *slog.Logger) (in *instance,
 			in.close(log)
 		}
 	}()
-	// The store comes first: its lock keeps a second server from everything
-	// that follows.
+	if err := in.readTLS(p); err != nil {
+		return in, err
+	}
+	// The store comes first of what is made: its lock keeps a second server from
+	// everything that follows.
 	if err := in.openStore(ctx, p, log); err != nil {
 		return in, err
 	}
@@ -201,19 +204,26 @@ func (in *instance) checkIssuer(ctx context.Context, p *plan, log *slog.Logger) 
 	return nil
 }
 
-func (in *instance) openTLS(p *plan) error {
-	if !p.usesTLS() {
+// readTLS reads the certificate that was given, before anything is made that a
+// wrong one would leave behind.
+func (in *instance) readTLS(p *plan) error {
+	if p.flags.TLSCert == "" {
 		return nil
 	}
-	if p.flags.TLSCert != "" {
-		if _, err := datadir.ReadPrivate(p.flags.TLSKey); err != nil {
-			return fmt.Errorf("--tls-key: %w", err)
-		}
-		certificate, err := tls.LoadX509KeyPair(p.flags.TLSCert, p.flags.TLSKey)
-		if err != nil {
-			return usagef("--tls-cert and --tls-key: %w", err)
-		}
-		in.tls = tlsConfig(certificate)
+	if _, err := datadir.ReadPrivate(p.flags.TLSKey); err != nil {
+		return fmt.Errorf("--tls-key: %w", err)
+	}
+	certificate, err := tls.LoadX509KeyPair(p.flags.TLSCert, p.flags.TLSKey)
+	if err != nil {
+		return usagef("--tls-cert and --tls-key: %w", err)
+	}
+	in.tls = tlsConfig(certificate)
+	return nil
+}
+
+// openTLS opens or makes the root of --tls-self.
+func (in *instance) openTLS(p *plan) error {
+	if !p.flags.TLSSelf {
 		return nil
 	}
 	// TLS is between machines: a client of this listener goes by its own clock.

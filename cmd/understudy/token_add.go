@@ -7,7 +7,6 @@ import (
 	"net/http"
 	"os"
 	"strings"
-	"time"
 
 	"understudy.example/understudy/cmd/understudy/internal/api"
 	"understudy.example/understudy/cmd/understudy/internal/output"
@@ -35,7 +34,11 @@ The token is shown only this once; a hash of it is kept.
 func (c *tokenAddCmd) Run(a *app) error {
 	fields := map[string]any{"name": c.Name, "scopes": c.Scope}
 	if c.TTL != nil {
-		fields["ttl_seconds"] = int64(time.Duration(*c.TTL) / time.Second)
+		seconds, err := c.TTL.seconds()
+		if err != nil {
+			return err
+		}
+		fields["ttl_seconds"] = seconds
 	}
 	var file *os.File
 	if c.Out != "" {

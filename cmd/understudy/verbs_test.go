@@ -20,6 +20,7 @@ type adminStub struct {
 
 	mu    sync.Mutex
 	asked []string // method, path with query, body
+	keys  []string // of calls that have one
 }
 
 type answer struct {
@@ -32,6 +33,7 @@ func (s *adminStub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.asked = append(s.asked, strings.TrimSpace(fmt.Sprintf("%s %s %s", r.Method, r.URL.RequestURI(), body)))
+	s.keys = append(s.keys, r.Header.Values("Idempotency-Key")...)
 	key := r.Method + " " + r.URL.EscapedPath()
 	answers := s.answers[key]
 	if len(answers) == 0 {
@@ -316,6 +318,30 @@ func TestWindowAckMany(t *testing.T) {
 	}
 }
 
+// TestWindowAckKey sends the key with every call that acknowledges, and only
+// what can stand in a header.
+func TestWindowAckKey(t *testing.T) {
+	t.Parallel()
+	for _, ids := range [][]string{{"rd_0a"}, {"rd_0a", "rd_0b"}} {
+		stub := &adminStub{answers: map[string][]answer{
+			"POST " + windowsPath + "/rd_0a/ack": {{200, itemIn("acknowledged")}},
+			"POST " + windowsPath + ":ack":       {{200, `{"results":[]}`}},
+		}}
+		line := append([]string{"window", "ack"}, ids...)
+		if _, stderr, code := stub.verb(t, append(line, "--idempotency-key", "push 1")...); code != 0 || fmt.Sprint(stub.keys) != "[push 1]" {
+			t.Errorf("%v: exit code %d, keys %q: %s", ids, code, stub.keys, stderr)
+		}
+		if _, _, code := stub.verb(t, line...); code != 0 || len(stub.keys) != 1 {
+			t.Errorf("%v without a key: exit code %d, keys %q", ids, code, stub.keys)
+		}
+		for _, bad := range []string{"a\nb", "ä"} {
+			if _, stderr, code := stub.verb(t, append(line, "--idempotency-key", bad)...); code != exitUsage || !strings.Contains(stderr, "printable ASCII") {
+				t.Errorf("key %q: exit code %d: %s", bad, code, stderr)
+			}
+		}
+	}
+}
+
 // TestEventsFollow prints what comes, and goes on after what the server looked
 // at. A server that is gone ends it.
 func TestEventsFollow(t *testing.T) {
@@ -330,7 +356,7 @@ func TestEventsFollow(t *testing.T) {
 		t.Errorf("exit code %d, printed\n%s", code, stdout)
 	}
 	want := []string{
-		"GET /api/v1/events?limit=100&types=certificate.issued&wait=20s",
+		"GET /api/v1/events?after=now&limit=100&types=certificate.issued&wait=20s",
 		"GET /api/v1/events?after=ev_04&limit=100&types=certificate.issued&wait=20s",
 		"GET /api/v1/events?after=ev_09&limit=100&types=certificate.issued&wait=20s",
 	}

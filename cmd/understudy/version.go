@@ -24,7 +24,9 @@ func (versionCmd) Run(a *app) error {
 	if a.json {
 		return output.JSON(a.stdout, map[string]string{"version": version(), "go": runtime.Version()})
 	}
-	fmt.Fprintf(a.stdout, "understudy %s (%s)\n", version(), runtime.Version())
+	if _, err := fmt.Fprintf(a.stdout, "understudy %s (%s)\n", version(), runtime.Version()); err != nil {
+		return fmt.Errorf("write version: %w", err)
+	}
 	return nil
 }
 

@@ -31,8 +31,8 @@ func windowStates() []string {
 // windowQuery says which items, and by which rule and clock.
 type windowQuery struct {
 	Configuration string    `from:"flag" placeholder:"NAME" help:"Of this configuration."`
-	Days          int       `from:"flag" xor:"policy" placeholder:"N" help:"As if windows opened N days before expiry, whatever the configurations say."`
-	Percent       int       `from:"flag" xor:"policy" placeholder:"N" help:"As if windows opened when N percent of the lifetime are left."`
+	Days          *int      `from:"flag" xor:"policy" placeholder:"N" help:"As if windows opened N days before expiry, whatever the configurations say."`
+	Percent       *int      `from:"flag" xor:"policy" placeholder:"N" help:"As if windows opened when N percent of the lifetime are left."`
 	Strict        bool      `from:"flag" help:"With --days: a certificate that lives no longer than that is in its window from the first day."`
 	AsOf          time.Time `from:"flag" placeholder:"TIME" help:"As it was or will be at this time, as 2027-10-23T00:00:00Z (default: now)."`
 }
@@ -49,13 +49,13 @@ func (q windowQuery) path() string {
 func (q windowQuery) values() (map[string][]string, error) {
 	values := map[string][]string{}
 	switch {
-	case q.Days != 0:
-		values["days"] = []string{fmt.Sprint(q.Days)}
-	case q.Percent != 0:
-		values["percent"] = []string{fmt.Sprint(q.Percent)}
+	case q.Days != nil:
+		values["days"] = []string{fmt.Sprint(*q.Days)}
+	case q.Percent != nil:
+		values["percent"] = []string{fmt.Sprint(*q.Percent)}
 	}
 	if q.Strict {
-		if q.Days == 0 {
+		if q.Days == nil {
 			return nil, usagef("--strict goes with --days")
 		}
 		values["strict"] = []string{"true"}

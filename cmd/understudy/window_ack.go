@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"strings"
 	"time"
 
 	"understudy.example/understudy/cmd/understudy/internal/api"
@@ -12,13 +13,14 @@ import (
 )
 
 type windowAckCmd struct {
-	clientFlags   `embed:""`
-	IDs           []string  `arg:"" optional:"" name:"id" help:"Ids of items (rd_…), or certificate serials."`
-	Device        string    `from:"flag" placeholder:"KEY" help:"The item of this device that is not superseded, instead of an id; see \"device list\"."`
-	Configuration string    `from:"flag" placeholder:"NAME" help:"The configuration, if several know the device."`
-	CommandID     string    `from:"flag" name:"command-id" placeholder:"ID" help:"The MDM's own id of the push. Saying the same again changes nothing."`
-	RequestedBy   string    `from:"flag" placeholder:"NAME" help:"Who asked for it, as jamf."`
-	RequestedAt   time.Time `from:"flag" placeholder:"TIME" help:"When, as 2026-12-01T00:00:00Z."`
+	clientFlags    `embed:""`
+	IDs            []string  `arg:"" optional:"" name:"id" help:"Ids of items (rd_…), or certificate serials."`
+	Device         string    `from:"flag" placeholder:"KEY" help:"The item of this device that is not superseded, instead of an id; see \"device list\"."`
+	Configuration  string    `from:"flag" placeholder:"NAME" help:"The configuration, if several know the device."`
+	CommandID      string    `from:"flag" name:"command-id" placeholder:"ID" help:"The MDM's own id of the push. Saying the same again changes nothing."`
+	IdempotencyKey string    `from:"flag" placeholder:"KEY" help:"Saying it again with the same KEY changes nothing, not even after the push stalled: for scripts that retry."`
+	RequestedBy    string    `from:"flag" placeholder:"NAME" help:"Who asked for it, as jamf."`
+	RequestedAt    time.Time `from:"flag" placeholder:"TIME" help:"When, as 2026-12-01T00:00:00Z."`
 }
 
 // Help shows what to type.
@@ -29,7 +31,7 @@ unless the device enrols again. With several ids each is told what became of it;
 not acknowledged.
 
     understudy window ack rd_019a3f… --command-id 7F3A --requested-by jamf
-    understudy window ack --device serial:C02XL0GTJGH5
+    understudy window ack --device serial:C02XL0GTJGH5 --idempotency-key push-4711
     understudy window list --all -o json | jq -r '.items[].id' | xargs understudy window ack`
 }
 
@@ -39,6 +41,9 @@ const ackPage = 500
 
 // Run acknowledges.
 func (c *windowAckCmd) Run(a *app) error {
+	if strings.ContainsFunc(c.IdempotencyKey, func(r rune) bool { return r < ' ' || r > '~' }) {
+		return usagef("--idempotency-key %q: it goes into a header, so give printable ASCII", c.IdempotencyKey)
+	}
 	fields := map[string]any{}
 	if c.CommandID != "" {
 		fields["command_id"] = c.CommandID
@@ -60,11 +65,20 @@ func (c *windowAckCmd) Run(a *app) error {
 	if err != nil {
 		return err
 	}
-	answer, err := c.call(http.MethodPost, itemPath(id, "/ack"), nil, fields)
+	answer, err := c.callWith(c.header(), http.MethodPost, itemPath(id, "/ack"), nil, fields)
 	if err != nil {
 		return err
 	}
 	return show(a, answer, a.printWindowItem)
+}
+
+// header holds the key by which the server knows a repeated call.
+func (c *windowAckCmd) header() http.Header {
+	header := http.Header{}
+	if c.IdempotencyKey != "" {
+		header.Set("Idempotency-Key", c.IdempotencyKey)
+	}
+	return header
 }
 
 // many acknowledges several items, and says what became of each.
@@ -80,7 +94,7 @@ func (c *windowAckCmd) many(a *app, fields map[string]any) error {
 	results := []json.RawMessage{}
 	for part := range slices.Chunk(ids, ackPage) {
 		fields["ids"] = part
-		answer, err := c.call(http.MethodPost, "/api/v1/redistribution:ack", nil, fields)
+		answer, err := c.callWith(c.header(), http.MethodPost, "/api/v1/redistribution:ack", nil, fields)
 		if err != nil {
 			return err
 		}

@@ -35,8 +35,9 @@ func (c *windowWaitCmd) Run(a *app) error {
 		return err
 	}
 	for end := time.Now().Add(time.Duration(c.Timeout)); ; {
-		left := max(time.Until(end), 0).Round(time.Second)
-		answer, err := c.call(http.MethodGet, itemPath(id), map[string][]string{"wait": {min(left, waitPart).String()}}, nil)
+		left := max(time.Until(end), 0)
+		part := min(left, waitPart).Round(time.Millisecond)
+		answer, err := c.call(http.MethodGet, itemPath(id), map[string][]string{"wait": {part.String()}}, nil)
 		if err != nil {
 			return err
 		}

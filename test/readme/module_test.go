@@ -76,6 +76,9 @@ func TestRename(t *testing.T) {
 		}
 	}
 	rename := exec.CommandContext(t.Context(), filepath.Join(dir, "scripts/rename-module"), "example.org/somewhere/else")
+	// So that the go command knows the packages again, in another folder the next
+	// time.
+	rename.Env = append(os.Environ(), "GOFLAGS=-trimpath", "CGO_ENABLED=0")
 	if out, err := rename.CombinedOutput(); err != nil {
 		t.Fatalf("rename: %v\n%s", err, out)
 	}

@@ -12,6 +12,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"mime"
 	"net/http"
 	"net/url"
@@ -26,6 +27,9 @@ const (
 
 // Client is one server's admin API.
 type Client struct {
+	// Header goes with every call, besides what the client says itself.
+	Header http.Header
+
 	base  string // without a trailing slash
 	token string
 	http  *http.Client
@@ -165,6 +169,7 @@ func (c *Client) send(ctx context.Context, method, path string, query url.Values
 	if err != nil {
 		return nil, fmt.Errorf("make request: %w", err)
 	}
+	maps.Copy(request.Header, c.Header)
 	request.Header.Set("Authorization", "Bearer "+c.token)
 	request.Header.Set("Accept", "application/json, application/problem+json, */*")
 	if in != nil {

@@ -73,5 +73,9 @@ func Find(data, server, tokenFile string) (*Client, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read admin token: %w; name its file with --token-file", err)
 	}
-	return New(server, strings.TrimSpace(string(token)))
+	text := strings.TrimSpace(string(token))
+	if strings.ContainsFunc(text, func(r rune) bool { return r <= ' ' || r > '~' }) {
+		return nil, fmt.Errorf("%s holds no token, which is one word; name its file with --token-file", tokenFile)
+	}
+	return New(server, text)
 }

@@ -11,6 +11,8 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 )
 
 // attribute types, by the names that openssl and RFC 4514 give them.
@@ -108,6 +110,9 @@ func escaped(text string) (int, byte, error) {
 	return 1, text[0], nil
 }
 
+// printable is what a PrintableString may hold.
+var printable = regexp.MustCompile(`^[A-Za-z0-9 '()+,./:=?-]*$`)
+
 func newPair(kind, value string) (pair, error) {
 	oid, ok := types[strings.ToUpper(kind)]
 	if !ok {
@@ -123,8 +128,18 @@ func newPair(kind, value string) (pair, error) {
 	switch strings.ToUpper(kind) {
 	case "DC", "E", "EMAILADDRESS": // RFC 5280 §4.1.2.4 and appendix A.1
 		raw.Tag = asn1.TagIA5String
+		if strings.ContainsFunc(value, func(r rune) bool { return r > unicode.MaxASCII }) {
+			return pair{}, fmt.Errorf("%s takes ASCII only", kind)
+		}
 	case "C", "SERIALNUMBER":
 		raw.Tag = asn1.TagPrintableString
+		if !printable.MatchString(value) {
+			return pair{}, fmt.Errorf("%s takes letters, digits, spaces and '()+,-./:=? only", kind)
+		}
+	default:
+		if !utf8.ValidString(value) {
+			return pair{}, fmt.Errorf("%s is not UTF-8", kind)
+		}
 	}
 	return pair{Type: oid, Value: raw}, nil
 }

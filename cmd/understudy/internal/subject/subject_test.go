@@ -77,7 +77,7 @@ func TestParseBytes(t *testing.T) {
 
 func TestParseRefuses(t *testing.T) {
 	t.Parallel()
-	for _, text := range []string{"", "/", "C02XL0GTJGH5", "=x", "CN=", "CN=a,OU=", `CN=a\`, "FOO=x", ",CN=a", "+CN=a", "CN a"} {
+	for _, text := range []string{"", "/", "C02XL0GTJGH5", "=x", "CN=", "CN=a,OU=", `CN=a\`, "FOO=x", ",CN=a", "+CN=a", "CN a", "C=Dä", "DC=ä", `CN=\ff`} {
 		if der, err := subject.Parse(text); err == nil {
 			t.Errorf("%q: got %x, want an error", text, der)
 		}
