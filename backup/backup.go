@@ -94,6 +94,9 @@ func mayBe(name string, size int64) error {
 
 // Write writes a backup. The manifest's Format and Members are filled in.
 func Write(w io.Writer, m Manifest, files []File) error {
+	if len(files) > maxMembers {
+		return fmt.Errorf("write backup: %d members, and reading takes %d", len(files), maxMembers)
+	}
 	out := tar.NewWriter(w)
 	m.Format, m.Members = Format, nil
 	for _, f := range files {

@@ -4,6 +4,7 @@ import (
 	"archive/tar"
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"os"
@@ -278,5 +279,30 @@ func TestTransport(t *testing.T) {
 	}
 	if err := backup.Write(cause, manifest(), nil); !errors.Is(err, cause) {
 		t.Error(err)
+	}
+}
+
+// What is written can be read, up to the last member, and what could not be
+// read is not written.
+func TestManyMembers(t *testing.T) {
+	const most = 256
+	write := func(n int) ([]byte, error) {
+		files := []backup.File{{Name: backup.DatabaseName, Content: strings.NewReader("")}, {Name: backup.LedgerName, Content: strings.NewReader("")}}
+		for len(files) < n {
+			files = append(files, backup.File{Name: fmt.Sprintf("authority/ra-%d.pem", len(files)), Content: strings.NewReader("")})
+		}
+		var b bytes.Buffer
+		err := backup.Write(&b, manifest(), files)
+		return b.Bytes(), err
+	}
+	b, err := write(most)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if m, err := backup.Verify(bytes.NewReader(b)); err != nil || len(m.Members) != most {
+		t.Errorf("read %d members, %v", len(m.Members), err)
+	}
+	if b, err := write(most + 1); err == nil || len(b) > 0 {
+		t.Errorf("wrote %d members and %d bytes, %v", most+1, len(b), err)
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 )
@@ -71,19 +72,22 @@ type synced struct{ *os.File }
 
 func (s synced) Close() error { return errors.Join(s.Sync(), s.File.Close()) }
 
-// syncDirs makes the names durable. Where directories cannot be opened, such
-// as on Windows, there is no such thing.
+// syncDirs makes the names durable. Windows has no such thing.
 func syncDirs(dir string) error {
+	if runtime.GOOS == "windows" {
+		return nil
+	}
 	for _, d := range []string{filepath.Join(dir, "store"), filepath.Join(dir, AuthorityDir), dir} {
 		f, err := os.Open(d)
 		if errors.Is(err, os.ErrNotExist) {
 			continue
 		}
+		if err == nil {
+			err = errors.Join(f.Sync(), f.Close())
+		}
 		if err != nil {
 			return fmt.Errorf("restore to %s: %w", dir, err)
 		}
-		_ = f.Sync() // some file systems cannot
-		f.Close()
 	}
 	return nil
 }
@@ -106,11 +110,11 @@ func scan(r io.Reader, create func(name string) (io.WriteCloser, error)) (Manife
 		if slices.ContainsFunc(found, func(m Member) bool { return m.Name == h.Name }) {
 			return Manifest{}, invalid("member %q is there twice", h.Name)
 		}
-		if len(found) == maxMembers {
-			return Manifest{}, invalid("it has more than %d members", maxMembers)
-		}
 		if h.Name == ManifestName {
 			return finish(in, found)
+		}
+		if len(found) == maxMembers {
+			return Manifest{}, invalid("it has more than %d members", maxMembers)
 		}
 		m, err := receive(in, h, create)
 		if err != nil {
