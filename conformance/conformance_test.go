@@ -143,6 +143,7 @@ func TestBadServers(t *testing.T) {
 // run runs the list against a handler; nothing waits for long.
 func run(t *testing.T, handler http.Handler, o conformance.Options) *conformance.Report {
 	t.Helper()
+	certificate() // before a timeout runs
 	server := httptest.NewServer(handler)
 	t.Cleanup(server.Close)
 	server.Config.ErrorLog = nil
@@ -177,14 +178,14 @@ func TestHangingServer(t *testing.T) {
 		}
 	})
 	defer close(stop)
-	report := run(t, handler, conformance.Options{Timeout: time.Second, Only: []int{12, 18, 20, 21}})
-	for _, c := range report.Cases {
-		switch {
-		case c.Number == 12 && c.Verdict != conformance.NotApplicable, c.Number == 18 && c.Verdict != conformance.Fail, c.Number == 21 && c.Verdict != conformance.Fail:
-			t.Errorf("case %d is %s: %+v", c.Number, c.Verdict, c.Checks)
-		case c.Number == 18 && !strings.HasPrefix(c.Checks[0].Seen, "no answer in"):
-			t.Errorf("seen: %s", c.Checks[0].Seen)
-		}
+	// The timeout bounds honest answers too, on whatever machine: it is long,
+	// and few requests wait for it.
+	report := run(t, handler, conformance.Options{Timeout: 5 * time.Second, Only: []int{12, 21}})
+	if c := report.Cases[0]; c.Verdict != conformance.NotApplicable {
+		t.Errorf("case 12 is %s: %+v", c.Verdict, c.Checks)
+	}
+	if c := report.Cases[1]; c.Verdict != conformance.Fail || !strings.HasPrefix(c.Checks[0].Seen, "no answer in") {
+		t.Errorf("case 21 is %s: %+v", c.Verdict, c.Checks)
 	}
 }
 

@@ -216,21 +216,23 @@ func TestSameDevice(t *testing.T) {
 
 // Keys fit into any index, and long names stay apart.
 func TestKeysAreBounded(t *testing.T) {
-	long := strings.Repeat("x", 4000)
 	for name, format := range map[string]string{
 		"device serial": "OktaManagementAttestation for %s", "device id": "a@b ODA %s", "profile": "a@b ODA 1 %s",
 		"both": "a@b ODA %[1]s %[1]s", "subject": "of no form: %s", "escaped": "a@b ODA %s\x01\x01\x01",
 	} {
-		one, err := device.FromSubject(subject(cn(fmt.Sprintf(format, long))))
-		if err != nil {
-			t.Fatal(err)
-		}
-		two, err := device.FromSubject(subject(cn(fmt.Sprintf(format, long+"y"))))
-		if err != nil {
-			t.Fatal(err)
-		}
-		if len(one.Key) > device.MaxKey || one.Key == two.Key {
-			t.Errorf("%s: keys of %d bytes, %q and %q", name, len(one.Key), one.Key, two.Key)
+		for _, length := range []int{128, 320, 4000} { // the longest that are kept, and beyond
+			long := strings.Repeat("x", length)
+			one, err := device.FromSubject(subject(cn(fmt.Sprintf(format, long))))
+			if err != nil {
+				t.Fatal(err)
+			}
+			two, err := device.FromSubject(subject(cn(fmt.Sprintf(format, long+"y"))))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if len(one.Key) > device.MaxKey || one.Key == two.Key {
+				t.Errorf("%s: keys of %d bytes, %q and %q", name, len(one.Key), one.Key, two.Key)
+			}
 		}
 	}
 }

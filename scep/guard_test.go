@@ -79,6 +79,7 @@ func TestGuard(t *testing.T) {
 		{"end marker in a definite element", hexBytes("30 02 00 00"), "end marker"},
 		{"end marker with content", hexBytes("30 80 00 01 aa 00 00"), "end marker"},
 		{"end marker alone", hexBytes("00 00"), "end marker"},
+		{"end marker, constructed", hexBytes("30 02 20 00"), "end marker"},
 		{"trailing byte", hexBytes("05 00 00"), "after its end"},
 		{"trailing byte after indefinite", hexBytes("30 80 00 00 00"), "after its end"},
 	} {
@@ -114,6 +115,8 @@ func TestGuardSeesDER(t *testing.T) {
 		{"30 80 05 00 00 00", false},
 		{"30 81 02 05 00", false},
 		{"30 82 00 02 05 00", false},
+		{"04 82 00 80" + strings.Repeat(" 00", 0x80), false},
+		{"04 81 80" + strings.Repeat(" 00", 0x80), true},
 		{"24 03 04 01 aa", false},
 		{"a0 03 04 01 aa", true},
 	} {
@@ -192,6 +195,17 @@ func BenchmarkGuard(b *testing.B) {
 					scep.Scan(shape.ber)
 				}
 			})
+		}
+	}
+}
+
+// A message may have MaxMessage bytes, and not one more.
+func TestDecodeBound(t *testing.T) {
+	for length, want := range map[int]string{scep.MaxMessage: "end marker", scep.MaxMessage + 1: "more than"} {
+		_, err := scep.Decode(make([]byte, length), options())
+		wantRefusal(t, err, refusal.BadMessage, scep.BadMessageCheck)
+		if !strings.Contains(err.Error(), want) {
+			t.Errorf("%d bytes: %v, want %q", length, err, want)
 		}
 	}
 }
