@@ -79,7 +79,7 @@ func (s *Service) approve(ctx context.Context, requestID, by, note string) (depo
 	})
 	switch {
 	case errors.Is(err, depot.ErrChallengeSpent):
-		return depot.Request{}, refusal.New(refusal.ChallengeUsed, "challenge %s was spent by another request", r.Challenge.ID)
+		return depot.Request{}, refusal.New(refusal.ChallengeUsed, "challenge %s was spent or withdrawn meanwhile", r.Challenge.ID)
 	case err != nil:
 		return depot.Request{}, fmt.Errorf("store decision: %w", err)
 	}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/rand"
+	"crypto/x509"
 	"errors"
 	"runtime"
 	"sync"
@@ -26,6 +27,7 @@ type faulty struct {
 	err    error                             // of it
 	times  atomic.Int64                      // that it still fails
 	before func()                            // once, before the first Commit
+	known  func()                            // once, before the first TransactionOfMessage
 	spent  func(depot.ChallengeRef)          // sees what a Commit spends
 	after  func(depot.Identity, error) error // changes what Commit returns
 }
@@ -45,6 +47,11 @@ func (f *faulty) Transaction(ctx context.Context, c, id string) (depot.Transacti
 }
 
 func (f *faulty) TransactionOfMessage(ctx context.Context, sum [32]byte) (depot.Transaction, error) {
+	if f.known != nil {
+		known := f.known
+		f.known = nil
+		known()
+	}
 	if err := f.fault("TransactionOfMessage"); err != nil {
 		return depot.Transaction{}, err
 	}
@@ -318,6 +325,21 @@ func TestOvertaken(t *testing.T) {
 			judge.ended(t, 1+issued, issued)
 		})
 	}
+}
+
+// TestRetransmittedAtOnce: a message that is answered between two looks of its
+// retransmission is no replay. Both get the one certificate.
+func TestRetransmittedAtOnce(t *testing.T) {
+	inEach(t, func(t *testing.T, h *house) {
+		r := h.request(t)
+		raw := encoded(t, r)
+		var first *x509.Certificate
+		service := h.over(&faulty{Depot: h.depot, known: func() { first = h.enrolled(t, r, raw, enroll.Issued) }})
+		a := service.Answer(t.Context(), enroll.Request{Configuration: h.live, Message: raw})
+		if again := h.certificate(t, r, a, enroll.Repeated); !again.Equal(first) || h.issued(t) != 1 {
+			t.Errorf("%d certificates", h.issued(t))
+		}
+	})
 }
 
 // TestChallengeSpent meanwhile is a refusal, and a failed signature or commit

@@ -87,14 +87,14 @@ func (f *flow) again(identity *depot.Identity, err error) (depot.Identity, Outco
 // never makes a second certificate.
 func (f *flow) known(ctx context.Context, last depot.Transaction) (depot.Identity, Outcome, error) {
 	if last.Sequence == 0 || !f.within(last.At) {
-		return depot.Identity{}, "", f.replayed(ctx)
+		return depot.Identity{}, "", f.replayed(ctx, last)
 	}
 	if last.PublicKeySHA256 != f.publicKeySHA256() {
 		return depot.Identity{}, "", refusal.New(refusal.TransactionConflict,
 			"transaction was answered with certificate %s for another public key", last.CertificateSerial)
 	}
 	if !f.same(last) {
-		return depot.Identity{}, "", f.replayed(ctx)
+		return depot.Identity{}, "", f.replayed(ctx, last)
 	}
 	identity, err := f.service.depot.Identity(ctx, last.CertificateSerial)
 	if err != nil {
@@ -104,7 +104,7 @@ func (f *flow) known(ctx context.Context, last depot.Transaction) (depot.Identit
 		return depot.Identity{}, "", err
 	}
 	if identity.Void || !identity.RevokedAt.IsZero() {
-		return depot.Identity{}, "", f.replayed(ctx)
+		return depot.Identity{}, "", f.replayed(ctx, last)
 	}
 	return f.again(&identity, nil)
 }
@@ -126,14 +126,18 @@ func (f *flow) same(t depot.Transaction) bool {
 }
 
 // replayed refuses a pkiMessage that has already made a certificate, in
-// whatever configuration.
-func (f *flow) replayed(ctx context.Context) error {
+// whatever configuration. When it did so since last was read, which is the last
+// transaction that this flow knows of, this one is a retransmission that arrived
+// at the same time: it is decided anew.
+func (f *flow) replayed(ctx context.Context, last depot.Transaction) error {
 	t, err := f.service.depot.TransactionOfMessage(ctx, f.message.SHA256)
 	switch {
 	case errors.Is(err, depot.ErrNotFound):
 		return nil
 	case err != nil:
 		return fmt.Errorf("find message: %w", err)
+	case t.ConfigurationID == f.request.Configuration.Record.ID && t.Sequence > last.Sequence:
+		return fmt.Errorf("message was answered meanwhile: %w", depot.ErrTransactionConflict)
 	}
 	return refusal.New(refusal.Replayed, "the identical message was answered at %s with certificate %s",
 		t.At.Format(time.RFC3339), t.CertificateSerial)

@@ -121,8 +121,8 @@ func decisionProblem(err error) error {
 		return notFound("there is no such request, or its configuration is gone")
 	case errors.Is(err, depot.ErrDecided):
 		return newProblem(http.StatusConflict, "decided", "the request is decided already, or its time ran out")
-	case errors.Is(err, depot.ErrChallengeSpent):
-		return newProblem(http.StatusConflict, "challenge-used", "another request spent the challenge meanwhile; it can be denied")
+	case refused && no.Reason == refusal.ChallengeUsed:
+		return newProblem(http.StatusConflict, "challenge-used", "the challenge was spent or withdrawn meanwhile; the request can be denied")
 	case refused:
 		return newProblem(http.StatusConflict, "refused", "policy refuses it now ("+string(no.Reason)+"): "+printable(no.Detail, maxLogText))
 	}

@@ -1,7 +1,9 @@
 package server_test
 
 import (
+	"bytes"
 	"fmt"
+	"net/http/httptest"
 	"slices"
 	"strings"
 	"testing"
@@ -132,6 +134,37 @@ func TestPendingOverHTTP(t *testing.T) {
 	}
 	if got := h.metric(fmt.Sprintf(`understudy_transactions_total{configuration=%q,outcome="pending",reason=""}`, h.live.Record.ID)); got != "2" {
 		t.Errorf("metric %q", got)
+	}
+}
+
+// A challenge that was spent or withdrawn while its request waited is worth
+// nothing, and the operator is told so.
+func TestChallengeGoneWhileWaiting(t *testing.T) {
+	h := open(t, inMemory)
+	made := h.object("POST", "/api/v1/configurations", `{"name":"one-time","mode":"dynamic","approval":"manual"}`, 201)
+	post := func(device, challenge string) (id string) {
+		t.Helper()
+		r := h.message(device, challenge)
+		if got := h.reply(r, do(h.Public(), httptest.NewRequest("POST", "/scep/one-time?operation=PKIOperation", bytes.NewReader(r.Raw)))); got.Status != client.Pending {
+			t.Fatalf("status %v %v, want PENDING", got.Status, got.FailInfo)
+		}
+		page, err := h.depot.Requests(t.Context(), depot.RequestQuery{ConfigurationID: made["id"].(string), Limit: 1})
+		if err != nil || len(page.Items) != 1 {
+			t.Fatalf("requests %v, %v", page, err)
+		}
+		return page.Items[0].ID
+	}
+	spent := h.object("POST", "/api/v1/challenges", `{"configuration":"one-time"}`, 201)
+	withdrawn := h.object("POST", "/api/v1/challenges", `{"configuration":"one-time"}`, 201)
+	first, second := post("C02XL0GTJGH5", spent["challenge"].(string)), post("C02XL0GTJGH6", spent["challenge"].(string))
+	third := post("C02XL0GTJGH7", withdrawn["challenge"].(string))
+	h.object("POST", "/api/v1/requests/"+first+"/approve", "", 200)
+	h.api("DELETE", "/api/v1/challenges/"+withdrawn["id"].(string), "")
+	for _, id := range []string{second, third} {
+		if a := h.api("POST", "/api/v1/requests/"+id+"/approve", ""); a.status != 409 || !strings.Contains(a.body, "problem:challenge-used") {
+			t.Errorf("approved without a challenge: %d %s", a.status, a.body)
+		}
+		h.object("POST", "/api/v1/requests/"+id+"/deny", "", 200)
 	}
 }
 
