@@ -33,7 +33,9 @@ type world struct {
 	set       *configuration.Set
 	settings  configuration.Settings
 	connector *connector.Connector
+	dir       string
 	ill       error // of the store, when it revokes
+	blind     error // of the store, when it is read
 }
 
 func newWorld(t *testing.T) *world {
@@ -57,14 +59,7 @@ func newWorld(t *testing.T) *world {
 		w.cloud.SetApplication(id, fake.Application{ClientID: clientID, Secrets: []fake.ClientSecret{{Value: secret}}})); err != nil {
 		t.Fatal(err)
 	}
-	dir := t.TempDir()
-	file := func(name, content string) string {
-		path := filepath.Join(dir, name)
-		if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		return path
-	}
+	w.dir = t.TempDir()
 	clients := &intune.Clients{CallerInfo: "test", IssuerName: func(*x509.Certificate) string { return "CN=CA" }}
 	if w.set, err = configuration.Load(t.Context(), w.depot, w.clock, nil, configuration.WithDelegate(clients.Validator)); err != nil {
 		t.Fatal(err)
@@ -72,10 +67,16 @@ func newWorld(t *testing.T) *world {
 	w.settings = configuration.Defaults()
 	w.settings.Mode, w.settings.Tenant, w.settings.ClientID = depot.ModeIntune, "contoso.example", clientID
 	w.settings.Authority, w.settings.GraphURL = w.cloud.Authority(), w.cloud.GraphURL()
-	w.settings.ClientSecretFile, w.settings.CAFile = file("secret", secret), file("ca.pem", string(server.RootPEM))
+	w.settings.ClientSecretFile, w.settings.CAFile = w.file(t, "secret", secret), w.file(t, "ca.pem", string(server.RootPEM))
 	w.connector = connector.New(connector.Options{
 		Configurations: w.set.List,
-		Identity:       w.depot.Identity,
+		Configuration:  w.depot.Configuration,
+		Identity: func(ctx context.Context, serial string) (depot.Identity, error) {
+			if w.blind != nil {
+				return depot.Identity{}, w.blind
+			}
+			return w.depot.Identity(ctx, serial)
+		},
 		Revoke: func(ctx context.Context, r depot.Revocation) (depot.Identity, error) {
 			if w.ill != nil {
 				return depot.Identity{}, w.ill
@@ -86,6 +87,16 @@ func newWorld(t *testing.T) *world {
 		Log: slog.New(slog.DiscardHandler),
 	})
 	return w
+}
+
+// file writes one.
+func (w *world) file(t *testing.T, name, content string) string {
+	t.Helper()
+	path := filepath.Join(w.dir, name)
+	if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
 }
 
 // configure adds a configuration of mode intune.
@@ -204,6 +215,63 @@ func TestConnector(t *testing.T) {
 	w.once(t, 0, "0", "0", "0", "4004", "4005", "4004", "4004")
 }
 
+// TestConnectorOfRemoved serves the certificates of a configuration that was
+// removed, as long as somebody asks its tenant.
+func TestConnectorOfRemoved(t *testing.T) {
+	w := newWorld(t)
+	w.issue(t, w.configure(t, "first"), "0a1b2c3d4e5f60718293a4b5c6d7e8f9")
+	w.configure(t, "second", func(s *configuration.Settings) { s.Authority = strings.TrimSuffix(s.Authority, "/") })
+	if err := w.set.Remove(t.Context(), "first"); err != nil {
+		t.Fatal(err)
+	}
+	w.want(t, "a1b2c3d4e5f60718293a4b5c6d7e8f9")
+	w.once(t, 1, "0")
+	if err := w.set.Remove(t.Context(), "second"); err != nil {
+		t.Fatal(err)
+	}
+	w.want(t, "a1b2c3d4e5f60718293a4b5c6d7e8f9")
+	w.once(t, 0, "0", "none")
+}
+
+// TestConnectorOfTwoTenants keeps what administrators of one tenant may revoke
+// apart from what is another's.
+func TestConnectorOfTwoTenants(t *testing.T) {
+	w := newWorld(t)
+	const id, secret = "1b0e9a6c-56a2-4f0e-8a54-0a2c5f3d1c02", "another~secret"
+	if err := errors.Join(w.cloud.AddTenant(fake.Tenant{ID: id, Domain: "fabrikam.example"}),
+		w.cloud.SetApplication(id, fake.Application{ClientID: clientID, Secrets: []fake.ClientSecret{{Value: secret}}})); err != nil {
+		t.Fatal(err)
+	}
+	w.issue(t, w.configure(t, "contoso"), "0a1b2c3d4e5f60718293a4b5c6d7e8f9")
+	fabrikam := w.configure(t, "fabrikam", func(s *configuration.Settings) {
+		s.Tenant, s.ClientSecretFile = "fabrikam.example", w.file(t, "other", secret)
+	})
+	w.issue(t, fabrikam, "0badcafe0badcafe0badcafe0badcafe")
+	if err := w.set.Remove(t.Context(), "contoso"); err != nil { // the cloud has one list for all tenants
+		t.Fatal(err)
+	}
+	w.want(t, "a1b2c3d4e5f60718293a4b5c6d7e8f9")
+	w.want(t, "badcafe0badcafe0badcafe0badcafe")
+	w.once(t, 1, "4004", "0")
+	if i := w.revoked(t, "0a1b2c3d4e5f60718293a4b5c6d7e8f9"); !i.RevokedAt.IsZero() {
+		t.Error("another tenant's certificate is revoked")
+	}
+}
+
+// TestConnectorWithAnotherCredential: one that does not work does not stand in
+// the way of one that does.
+func TestConnectorWithAnotherCredential(t *testing.T) {
+	w := newWorld(t)
+	first := w.configure(t, "first", func(s *configuration.Settings) { s.ClientSecretFile = w.file(t, "old", "expired") })
+	w.issue(t, first, "0a1b2c3d4e5f60718293a4b5c6d7e8f9")
+	w.want(t, "a1b2c3d4e5f60718293a4b5c6d7e8f9")
+	if n, err := w.connector.Once(t.Context()); n != 0 || err == nil || !strings.Contains(err.Error(), "AADSTS7000215") {
+		t.Errorf("%d revoked, %v", n, err)
+	}
+	w.configure(t, "second")
+	w.once(t, 1, "0")
+}
+
 // TestConnectorTriesAgain revokes in a later round what the store did not take,
 // and reports what could not be reported.
 func TestConnectorTriesAgain(t *testing.T) {
@@ -212,7 +280,9 @@ func TestConnectorTriesAgain(t *testing.T) {
 	w.want(t, "0a1b2c3d4e5f60718293a4b5c6d7e8f9")
 	w.ill = errors.New("the disk is on fire")
 	w.once(t, 0, "4100")
-	w.ill = nil
+	w.ill, w.blind = nil, errors.New("the disk is gone")
+	w.once(t, 0, "4100")
+	w.blind = nil
 	if err := w.cloud.Fail(fake.Fault{Service: fake.ServiceUpload, Status: 500, Times: 1}); err != nil {
 		t.Fatal(err)
 	}
