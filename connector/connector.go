@@ -181,7 +181,7 @@ func (c *Connector) find(ctx context.Context, t tenant, r intune.RevocationReque
 			of, err = c.o.Configuration(ctx, identity.ConfigurationID)
 		}
 		switch {
-		case err == nil && of.Mode == depot.ModeIntune && keyOf(of.Intune) == t.key:
+		case err == nil && keyOf(of.Intune) == t.key: // another mode has no tenant
 			return identity, nil
 		case err != nil && !errors.Is(err, depot.ErrNotFound):
 			return depot.Identity{}, err

@@ -34,6 +34,7 @@ type world struct {
 	settings  configuration.Settings
 	connector *connector.Connector
 	dir       string
+	wanted    []depot.Revocation // of the store
 	ill       error // of the store, when it revokes
 	blind     error // of the store, when it is read
 }
@@ -78,6 +79,7 @@ func newWorld(t *testing.T) *world {
 			return w.depot.Identity(ctx, serial)
 		},
 		Revoke: func(ctx context.Context, r depot.Revocation) (depot.Identity, error) {
+			w.wanted = append(w.wanted, r)
 			if w.ill != nil {
 				return depot.Identity{}, w.ill
 			}
@@ -209,6 +211,11 @@ func TestConnector(t *testing.T) {
 			t.Errorf("certificate %s is revoked %v by %q", serial, i.RevokedAt, i.RevokedBy)
 		}
 	}
+	want := depot.Revocation{CertificateSerial: "0a1b2c3d4e5f60718293a4b5c6d7e8f9", Reason: depot.ReasonUnspecified, By: "intune",
+		Note: "by an administrator of Microsoft Intune, tenant contoso.example"}
+	if got := w.wanted[0]; got != want {
+		t.Errorf("revoked as %+v, want %+v", got, want)
+	}
 	if i := w.revoked(t, "0c0ffee00c0ffee00c0ffee00c0ffee0"); !i.RevokedAt.IsZero() {
 		t.Error("a certificate of another configuration is revoked")
 	}
@@ -233,8 +240,7 @@ func TestConnectorOfRemoved(t *testing.T) {
 	w.once(t, 0, "0", "none")
 }
 
-// TestConnectorOfTwoTenants keeps what administrators of one tenant may revoke
-// apart from what is another's.
+// TestConnectorOfTwoTenants serves both, and counts together.
 func TestConnectorOfTwoTenants(t *testing.T) {
 	w := newWorld(t)
 	const id, secret = "1b0e9a6c-56a2-4f0e-8a54-0a2c5f3d1c02", "another~secret"
@@ -247,7 +253,26 @@ func TestConnectorOfTwoTenants(t *testing.T) {
 		s.Tenant, s.ClientSecretFile = "fabrikam.example", w.file(t, "other", secret)
 	})
 	w.issue(t, fabrikam, "0badcafe0badcafe0badcafe0badcafe")
-	if err := w.set.Remove(t.Context(), "contoso"); err != nil { // the cloud has one list for all tenants
+	// The cloud has one list for all tenants, and contoso is asked first. What
+	// it could not report comes up at fabrikam.
+	w.want(t, "badcafe0badcafe0badcafe0badcafe")
+	w.want(t, "a1b2c3d4e5f60718293a4b5c6d7e8f9")
+	if err := w.cloud.Fail(fake.Fault{Service: fake.ServiceUpload, Status: 500, Times: 1}); err != nil {
+		t.Fatal(err)
+	}
+	if n, err := w.connector.Once(t.Context()); n != 2 || err == nil || !strings.Contains(err.Error(), "tenant contoso.example: ") {
+		t.Errorf("%d revoked, %v; want one at each, and an error of the first", n, err)
+	}
+	w.once(t, 0, "0", "4004")
+}
+
+// TestConnectorOfAnotherTenant keeps what administrators of one tenant may
+// revoke apart from what is another's.
+func TestConnectorOfAnotherTenant(t *testing.T) {
+	w := newWorld(t)
+	w.issue(t, w.configure(t, "contoso", func(s *configuration.Settings) { s.Tenant = "fabrikam.example" }), "0a1b2c3d4e5f60718293a4b5c6d7e8f9")
+	w.issue(t, w.configure(t, "fabrikam"), "0badcafe0badcafe0badcafe0badcafe")
+	if err := w.set.Remove(t.Context(), "contoso"); err != nil {
 		t.Fatal(err)
 	}
 	w.want(t, "a1b2c3d4e5f60718293a4b5c6d7e8f9")
@@ -305,6 +330,23 @@ func TestConnectorOfMany(t *testing.T) {
 	}
 	w.once(t, 0, want...)
 	if n := len(w.cloud.CallsTo(fake.ServiceDownload)); n != 3 {
+		t.Errorf("%d downloads", n)
+	}
+}
+
+// TestConnectorOfManyInVain does not download again, in one round, what could
+// not be done a moment ago.
+func TestConnectorOfManyInVain(t *testing.T) {
+	w := newWorld(t)
+	w.issue(t, w.configure(t, "first"), "0a1b2c3d4e5f60718293a4b5c6d7e8f9")
+	w.ill = errors.New("the disk is on fire")
+	var want []string
+	for range 50 {
+		w.want(t, "a1b2c3d4e5f60718293a4b5c6d7e8f9")
+		want = append(want, "4100")
+	}
+	w.once(t, 0, want...)
+	if n := len(w.cloud.CallsTo(fake.ServiceDownload)); n != 1 {
 		t.Errorf("%d downloads", n)
 	}
 }
