@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"understudy.example/understudy/challenge/intune"
+	"understudy.example/understudy/clock"
 	"understudy.example/understudy/configuration"
 	"understudy.example/understudy/depot"
 )
@@ -44,7 +45,9 @@ type Options struct {
 	Identity func(ctx context.Context, certificateSerial string) (depot.Identity, error)
 	// Revoke revokes, as of now when At is zero; depot.ErrRevoked.
 	Revoke func(ctx context.Context, r depot.Revocation) (depot.Identity, error)
-	Log    *slog.Logger
+	// Wall is the machine's clock: Microsoft does not live in the lab's time.
+	Wall clock.Clock
+	Log  *slog.Logger
 }
 
 // A Connector does for a server what Microsoft's certificate connector does.
@@ -200,15 +203,8 @@ func shorten(text string) string {
 // Run does Once from time to time until the context ends. What is wrong is said
 // once, until it is something else.
 func (c *Connector) Run(ctx context.Context) {
-	ticker := time.NewTicker(interval)
-	defer ticker.Stop()
 	said := ""
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-ticker.C:
-		}
+	for clock.WaitUntil(ctx, c.o.Wall, c.o.Wall.Now().Add(interval)) == nil {
 		revoked, err := c.Once(ctx)
 		if revoked > 0 {
 			c.o.Log.Info("revoked what administrators of Intune wanted revoked", "count", revoked)

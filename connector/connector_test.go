@@ -10,7 +10,9 @@ import (
 	"math/big"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -34,9 +36,10 @@ type world struct {
 	settings  configuration.Settings
 	connector *connector.Connector
 	dir       string
+	log       lines
 	wanted    []depot.Revocation // of the store
-	ill       error // of the store, when it revokes
-	blind     error // of the store, when it is read
+	ill       error              // of the store, when it revokes
+	blind     error              // of the store, when it is read
 }
 
 func newWorld(t *testing.T) *world {
@@ -86,7 +89,8 @@ func newWorld(t *testing.T) *world {
 			r.At = w.clock.Now()
 			return w.depot.Revoke(ctx, r)
 		},
-		Log: slog.New(slog.DiscardHandler),
+		Wall: w.clock,
+		Log:  slog.New(slog.NewTextHandler(&w.log, nil)),
 	})
 	return w
 }
@@ -99,6 +103,24 @@ func (w *world) file(t *testing.T, name, content string) string {
 		t.Fatal(err)
 	}
 	return path
+}
+
+// lines is a log that may be read while it is written.
+type lines struct {
+	mu   sync.Mutex
+	text strings.Builder
+}
+
+func (l *lines) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(p)
+}
+
+func (l *lines) count(text string) int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return strings.Count(l.text.String(), text)
 }
 
 // configure adds a configuration of mode intune.
@@ -287,10 +309,12 @@ func TestConnectorOfAnotherTenant(t *testing.T) {
 // the way of one that does.
 func TestConnectorWithAnotherCredential(t *testing.T) {
 	w := newWorld(t)
-	first := w.configure(t, "first", func(s *configuration.Settings) { s.ClientSecretFile = w.file(t, "old", "expired") })
+	old := func(s *configuration.Settings) { s.ClientSecretFile = w.file(t, "old", "expired") }
+	first := w.configure(t, "first", old)
+	w.configure(t, "first-again", old) // asks nobody a second time
 	w.issue(t, first, "0a1b2c3d4e5f60718293a4b5c6d7e8f9")
 	w.want(t, "a1b2c3d4e5f60718293a4b5c6d7e8f9")
-	if n, err := w.connector.Once(t.Context()); n != 0 || err == nil || !strings.Contains(err.Error(), "AADSTS7000215") {
+	if n, err := w.connector.Once(t.Context()); n != 0 || err == nil || strings.Count(err.Error(), "AADSTS7000215") != 1 {
 		t.Errorf("%d revoked, %v", n, err)
 	}
 	w.configure(t, "second")
@@ -348,5 +372,66 @@ func TestConnectorOfManyInVain(t *testing.T) {
 	w.once(t, 0, want...)
 	if n := len(w.cloud.CallsTo(fake.ServiceDownload)); n != 1 {
 		t.Errorf("%d downloads", n)
+	}
+}
+
+// TestRun does it every five minutes, and says what is wrong once, until it is
+// something else or was well meanwhile.
+func TestRun(t *testing.T) {
+	w := newWorld(t)
+	w.issue(t, w.configure(t, "first"), "0a1b2c3d4e5f60718293a4b5c6d7e8f9")
+	w.want(t, "0a1b2c3d4e5f60718293a4b5c6d7e8f9")
+	ctx, stop := context.WithCancel(t.Context())
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		w.connector.Run(ctx)
+	}()
+	// rounds has so many more begin, and the last but one end.
+	rounds := func(n int) {
+		t.Helper()
+		before, end := len(w.cloud.CallsTo(fake.ServiceDownload)), time.Now().Add(time.Minute)
+		for len(w.cloud.CallsTo(fake.ServiceDownload)) < before+n {
+			if time.Now().After(end) {
+				t.Fatal("nothing is downloaded any more")
+			}
+			w.clock.Advance(5 * time.Minute)
+			runtime.Gosched()
+		}
+	}
+	fail := func(f fake.Fault) {
+		t.Helper()
+		if err := w.cloud.Fail(f); err != nil {
+			t.Fatal(err)
+		}
+	}
+	const wrong, done = "cannot be served", "revoked what administrators"
+	rounds(2)
+	if n := w.log.count(done); n != 1 || w.log.count(wrong) != 0 {
+		t.Errorf("said %d times that something was revoked, %d times that something is wrong", n, w.log.count(wrong))
+	}
+	fail(fake.Fault{Service: fake.ServiceDownload, Status: 500})
+	rounds(4)
+	if n := w.log.count(wrong); n != 1 {
+		t.Errorf("said %d times what is wrong", n)
+	}
+	w.cloud.Heal()
+	rounds(3)
+	fail(fake.Fault{Service: fake.ServiceDownload, Status: 500})
+	rounds(3)
+	if n := w.log.count(wrong); n != 2 {
+		t.Errorf("said %d times what is wrong, after it was well", n)
+	}
+	w.cloud.Heal()
+	rounds(2)
+	fail(fake.Fault{Service: fake.ServiceDownload, DelaySeconds: 60, Times: 1})
+	for len(w.cloud.Faults()) > 0 {
+		w.clock.Advance(5 * time.Minute)
+		runtime.Gosched()
+	}
+	stop()
+	<-ended
+	if n := w.log.count(wrong); n != 2 {
+		t.Errorf("the end is called wrong: %d", n)
 	}
 }
