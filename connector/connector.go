@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"understudy.example/understudy/challenge/intune"
+	"understudy.example/understudy/clock"
 	"understudy.example/understudy/configuration"
 	"understudy.example/understudy/depot"
 )
@@ -37,11 +38,16 @@ type Options struct {
 	// Configurations returns those that there are now, as
 	// configuration.Set.List does.
 	Configurations func() []*configuration.Live
+	// Configuration finds one by its id, removed ones too: their certificates
+	// live on.
+	Configuration func(ctx context.Context, id string) (depot.Configuration, error)
 	// Identity finds a certificate by its serial; depot.ErrNotFound.
 	Identity func(ctx context.Context, certificateSerial string) (depot.Identity, error)
 	// Revoke revokes, as of now when At is zero; depot.ErrRevoked.
 	Revoke func(ctx context.Context, r depot.Revocation) (depot.Identity, error)
-	Log    *slog.Logger
+	// Wall is the machine's clock: Microsoft does not live in the lab's time.
+	Wall clock.Clock
+	Log  *slog.Logger
 }
 
 // A Connector does for a server what Microsoft's certificate connector does.
@@ -50,16 +56,19 @@ type Connector struct{ o Options }
 // New returns a connector that has asked nothing yet.
 func New(o Options) *Connector { return &Connector{o} }
 
-// A tenant is whose requests are downloaded together: the configurations that
-// ask the same tenant.
+// A tenant is whose requests are downloaded together: those of all
+// configurations that ask it.
 type tenant struct {
-	name           string
-	client         *intune.Client
-	configurations map[string]bool // their ids
+	key, name string
+	clients   []*intune.Client // one for each credential
 }
 
-// tenants groups the configurations of mode intune, in the order of their
-// names.
+// keyOf names a tenant: configurations are of one when it is the same.
+func keyOf(s depot.IntuneSettings) string {
+	return strings.ToLower(strings.TrimRight(intune.CloudOf(s).Authority, "/") + " " + s.Tenant)
+}
+
+// tenants groups the configurations of mode intune.
 func (c *Connector) tenants() []tenant {
 	all := map[string]*tenant{}
 	for _, live := range c.o.Configurations() {
@@ -67,12 +76,13 @@ func (c *Connector) tenants() []tenant {
 		if !ok {
 			continue
 		}
-		settings := live.Record.Intune
-		key := intune.CloudOf(settings).Authority + " " + strings.ToLower(settings.Tenant)
+		key := keyOf(live.Record.Intune)
 		if all[key] == nil {
-			all[key] = &tenant{name: settings.Tenant, client: validator.Client, configurations: map[string]bool{}}
+			all[key] = &tenant{key: key, name: live.Record.Intune.Tenant}
 		}
-		all[key].configurations[live.Record.ID] = true
+		if t := all[key]; !slices.Contains(t.clients, validator.Client) {
+			t.clients = append(t.clients, validator.Client)
+		}
 	}
 	list := make([]tenant, 0, len(all))
 	for _, key := range slices.Sorted(maps.Keys(all)) {
@@ -96,10 +106,22 @@ func (c *Connector) Once(ctx context.Context) (int, error) {
 	return revoked, errors.Join(wrong...)
 }
 
-// serve does it for one tenant.
+// serve does it for one tenant, with the first credential that works.
 func (c *Connector) serve(ctx context.Context, t tenant) (revoked int, err error) {
+	for _, client := range t.clients {
+		n, wrong := c.serveWith(ctx, client, t)
+		revoked += n
+		if wrong == nil {
+			return revoked, nil
+		}
+		err = errors.Join(err, wrong)
+	}
+	return revoked, err
+}
+
+func (c *Connector) serveWith(ctx context.Context, client *intune.Client, t tenant) (revoked int, err error) {
 	for range most {
-		requests, err := t.client.Revocations(ctx, batch)
+		requests, err := client.Revocations(ctx, batch)
 		if err != nil || len(requests) == 0 {
 			return revoked, err
 		}
@@ -114,7 +136,7 @@ func (c *Connector) serve(ctx context.Context, t tenant) (revoked int, err error
 			results = append(results, result)
 		}
 		// What was not reported is offered again, and is reported then.
-		if err := t.client.ReportRevocations(ctx, results); err != nil {
+		if err := client.ReportRevocations(ctx, results); err != nil {
 			return revoked, err
 		}
 		if again || len(requests) < batch {
@@ -157,8 +179,12 @@ func (c *Connector) revoke(ctx context.Context, t tenant, r intune.RevocationReq
 func (c *Connector) find(ctx context.Context, t tenant, r intune.RevocationRequest) (depot.Identity, error) {
 	for _, serial := range r.Serials() {
 		identity, err := c.o.Identity(ctx, serial)
+		var of depot.Configuration
+		if err == nil {
+			of, err = c.o.Configuration(ctx, identity.ConfigurationID)
+		}
 		switch {
-		case err == nil && t.configurations[identity.ConfigurationID]:
+		case err == nil && keyOf(of.Intune) == t.key: // another mode has no tenant
 			return identity, nil
 		case err != nil && !errors.Is(err, depot.ErrNotFound):
 			return depot.Identity{}, err
@@ -177,15 +203,8 @@ func shorten(text string) string {
 // Run does Once from time to time until the context ends. What is wrong is said
 // once, until it is something else.
 func (c *Connector) Run(ctx context.Context) {
-	ticker := time.NewTicker(interval)
-	defer ticker.Stop()
 	said := ""
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-ticker.C:
-		}
+	for clock.WaitUntil(ctx, c.o.Wall, c.o.Wall.Now().Add(interval)) == nil {
 		revoked, err := c.Once(ctx)
 		if revoked > 0 {
 			c.o.Log.Info("revoked what administrators of Intune wanted revoked", "count", revoked)

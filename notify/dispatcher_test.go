@@ -120,6 +120,30 @@ func TestRetriesUntilDead(t *testing.T) {
 	r.none(t)
 }
 
+// The machine's clock goes back, because it was wrong before: what waits does
+// not wait until that time comes again.
+func TestClockGoesBack(t *testing.T) {
+	w := newWorld(t)
+	r := receive(t, func(n int, w http.ResponseWriter, _ *http.Request) {
+		if n == 1 {
+			w.WriteHeader(http.StatusBadGateway)
+		}
+	})
+	id, _ := w.add(r.URL)
+	w.run()
+	w.issued(1)
+	r.next(t)
+	w.result(notify.ResultFailed)
+	w.eventually("saved", func() bool { return w.show(id).Waiting == 1 })
+	w.wall.Advance(-24 * time.Hour)
+	r.next(t)
+	w.result(notify.ResultDelivered)
+	w.stop()
+	if s := w.show(id); s.Waiting != 0 {
+		t.Errorf("stands at %+v", s)
+	}
+}
+
 // Fails twice, then works: each event arrives, once as delivered.
 func TestFailsTwiceFirst(t *testing.T) {
 	w := newWorld(t)

@@ -245,11 +245,12 @@ func single(a netip.Addr) bool {
 	detours := []netip.Prefix{
 		netip.MustParsePrefix("0.0.0.0/8"),
 		netip.MustParsePrefix("240.0.0.0/4"),
-		netip.MustParsePrefix("::/96"),          // IPv4-compatible
-		netip.MustParsePrefix("64:ff9b::/96"),   // NAT64
-		netip.MustParsePrefix("64:ff9b:1::/48"), // local NAT64
-		netip.MustParsePrefix("2001::/32"),      // Teredo
-		netip.MustParsePrefix("2002::/16"),      // 6to4
+		netip.MustParsePrefix("::/96"),           // IPv4-compatible
+		netip.MustParsePrefix("::ffff:0:0:0/96"), // IPv4-translated
+		netip.MustParsePrefix("64:ff9b::/96"),    // NAT64
+		netip.MustParsePrefix("64:ff9b:1::/48"),  // local NAT64
+		netip.MustParsePrefix("2001::/32"),       // Teredo
+		netip.MustParsePrefix("2002::/16"),       // 6to4
 	}
 	return a.IsLoopback() || a.IsGlobalUnicast() && !within(a, detours)
 }

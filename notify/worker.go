@@ -40,6 +40,10 @@ func retries() []time.Duration {
 	return []time.Duration{time.Second, 5 * time.Second, 30 * time.Second, 2 * time.Minute, 10 * time.Minute}
 }
 
+// tooFar is further ahead than any attempt is put off: a time beyond it was
+// written when the machine's clock was wrong.
+const tooFar = time.Hour
+
 // A worker takes events to one webhook, as it was when the worker began.
 type worker struct {
 	dispatcher *Dispatcher
@@ -154,7 +158,7 @@ func (w *worker) due(waiting []depot.Notification) (due []depot.Notification, ne
 	now := w.dispatcher.Wall.Now()
 	for _, n := range waiting {
 		switch {
-		case !n.NextAt.After(now):
+		case !n.NextAt.After(now), n.NextAt.After(now.Add(tooFar)):
 			due = append(due, n)
 		case next.IsZero() || n.NextAt.Before(next):
 			next = n.NextAt
@@ -198,6 +202,9 @@ func (w *worker) rest(ctx context.Context, next time.Time, room bool) error {
 	if !next.IsZero() {
 		waits.Go(func() {
 			defer cancel()
+			// A clock that is put back meanwhile makes this no longer.
+			ctx, stop := context.WithTimeout(ctx, next.Sub(d.Wall.Now())+time.Second)
+			defer stop()
 			_ = clock.WaitUntil(ctx, d.Wall, next)
 		})
 	}

@@ -5,6 +5,9 @@ import (
 	"encoding/asn1"
 	"encoding/base64"
 	"errors"
+	"net/http"
+	"net/http/httptest"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -131,4 +134,38 @@ func TestKnownCodes(t *testing.T) {
 	if got, want := intune.Codes(), fake.Codes(); !slices.Equal(got, want) {
 		t.Errorf("known: %v, want %v", got, want)
 	}
+}
+
+// TestRetarget: a change that cannot be made leaves what Intune knew, and one
+// that can is what requests are judged by.
+func TestRetarget(t *testing.T) {
+	w := newWorld(t)
+	given, err := w.IssueChallenge(ordinary())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, body := range []string{`{"sans":["dns:other.example"],"gone":["nobody"]}`, `{"sans":["dns:other.example"],"unknown":1}`, `{"sans":`} {
+		if status := w.patch(t, given.ID, body); status != http.StatusBadRequest {
+			t.Errorf("%s: status %d", body, status)
+		}
+	}
+	if now, err := w.FindChallenge(given.ID); err != nil || !reflect.DeepEqual(now.Request, given.Request) {
+		t.Errorf("changed to %+v, %v", now.Request, err)
+	}
+	if status := w.patch(t, given.ID, `{"gone":["device"]}`); status != http.StatusOK {
+		t.Errorf("status %d", status)
+	}
+	csr := w.csr(t, ordinary(), request{blob: func(string) string { return given.Challenge }})
+	wantCode(t, w.client(t).Validate(t.Context(), intune.Subject{TransactionID: "T-1", CSR: csr}), "BadDeviceIdInChallenge")
+	if status := w.patch(t, "none", `{}`); status != http.StatusNotFound {
+		t.Errorf("a challenge that is not there: status %d", status)
+	}
+}
+
+// patch uses the lab's control.
+func (w *world) patch(t *testing.T, id, body string) int {
+	t.Helper()
+	answer := httptest.NewRecorder()
+	w.ServeHTTP(answer, httptest.NewRequest(http.MethodPatch, "/lab/intune/challenges/"+id, strings.NewReader(body)))
+	return answer.Code
 }

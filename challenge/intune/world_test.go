@@ -48,6 +48,7 @@ type world struct {
 	*fake.Cloud
 	clock   *clock.Manual
 	options intune.Options
+	rootPEM []byte
 
 	mu        sync.Mutex
 	exchanges []intune.Exchange
@@ -75,6 +76,7 @@ func newWorld(t *testing.T) *world {
 		t.Fatal(err)
 	}
 	w.application(t, fake.Application{Secrets: []fake.ClientSecret{{Value: secret}}})
+	w.rootPEM = server.RootPEM
 	roots := x509.NewCertPool()
 	roots.AppendCertsFromPEM(server.RootPEM)
 	w.options = intune.Options{

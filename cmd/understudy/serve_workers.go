@@ -5,6 +5,7 @@ import (
 	"crypto/x509"
 	"log/slog"
 
+	"understudy.example/understudy/clock"
 	"understudy.example/understudy/connector"
 	"understudy.example/understudy/devicelist"
 	"understudy.example/understudy/enroll"
@@ -41,7 +42,8 @@ func (in *instance) workers(ctx context.Context, p *plan, log *slog.Logger) (*wo
 	w.revocation = revocation.NewService(in.depot, w.publisher, options)
 	w.sweeper = revocation.NewSweeper(in.depot, w.revocation, options)
 	w.connector = connector.New(connector.Options{
-		Configurations: in.configurations.List, Identity: in.depot.Identity, Revoke: w.revocation.Revoke, Log: log,
+		Configurations: in.configurations.List, Configuration: in.depot.Configuration,
+		Identity: in.depot.Identity, Revoke: w.revocation.Revoke, Wall: clock.System{}, Log: log,
 	})
 	w.enroll = enroll.New(in.depot, in.authority, in.clock, w.auditor,
 		enroll.WithConfigurations(in.configurations.ByID), enroll.WithCRLs(w.crl), enroll.WithRevoked(func(issuer [32]byte) { w.publisher.Changed(issuer) }))

@@ -35,7 +35,7 @@ var arrows = map[string][]string{
 	"revocation":     {"ca", "clock", "depot", "ocsp"},
 	"configuration":  {"ca", "challenge", "challenge/intune", "clock", "depot", "redistribution", "refusal", "scep"},
 	"redistribution": {"clock", "depot"},
-	"connector":      {"challenge/intune", "configuration", "depot"},
+	"connector":      {"challenge/intune", "clock", "configuration", "depot"},
 	"devicelist":     {"clock", "configuration", "depot"},
 	"enroll":         {"ca", "challenge", "clock", "configuration", "depot", "device", "devicelist", "refusal", "scep"},
 	"server":         {"ca", "challenge", "clock", "configuration", "depot", "device", "devicelist", "enroll", "inspect", "lab", "notify", "ocsp", "redistribution", "refusal", "revocation", "scep"},

@@ -125,6 +125,16 @@ func (c *Cloud) IssueChallenge(r Request) (Challenge, error) {
 	return given, nil
 }
 
+// clone returns a copy that shares no memory with r.
+func (r Request) clone() Request {
+	r.SANs, r.KeyUsage, r.ExtendedKeyUsage, r.Gone = slices.Clone(r.SANs), slices.Clone(r.KeyUsage), slices.Clone(r.ExtendedKeyUsage), slices.Clone(r.Gone)
+	if r.RegisteredKeys != nil {
+		keys := slices.Clone(*r.RegisteredKeys)
+		r.RegisteredKeys = &keys
+	}
+	return r
+}
+
 func (r Request) check() error {
 	for _, gone := range r.Gone {
 		if !slices.Contains([]string{"request", "device", "user"}, gone) {
@@ -148,16 +158,24 @@ func (r Request) check() error {
 }
 
 // Retarget changes what Intune thinks of a challenge that it gave out: the
-// profile was taken from the device, the device was deleted.
-func (c *Cloud) Retarget(id string, change func(*Request)) error {
+// profile was taken from the device, the device was deleted. An error changes
+// nothing.
+func (c *Cloud) Retarget(id string, change func(*Request) error) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	given, ok := c.challenges.given[id]
 	if !ok {
 		return fmt.Errorf("challenge %q: %w", id, ErrUnknown)
 	}
-	change(&given.Request)
-	return given.Request.check()
+	after := given.Request.clone()
+	if err := change(&after); err != nil {
+		return err
+	}
+	if err := after.check(); err != nil {
+		return err
+	}
+	given.Request = after
+	return nil
 }
 
 // FindChallenge returns a challenge by its id.

@@ -59,6 +59,8 @@ type Cloud struct {
 	shard      int
 	faults     []*Fault
 	calls      []Call
+	kept       int             // bytes of their bodies and answers
+	good       map[string]bool // transactionIds that were found good
 	challenges challengeBook
 	book       revocationBook
 }
@@ -72,7 +74,7 @@ func New(o Options) (*Cloud, error) {
 	if o.Random == nil {
 		o.Random = rand.Reader
 	}
-	c := &Cloud{clock: o.Clock, random: o.Random, tenants: map[string]*tenant{}, shard: 1}
+	c := &Cloud{clock: o.Clock, random: o.Random, tenants: map[string]*tenant{}, good: map[string]bool{}, shard: 1}
 	c.entra.ExpiresInSeconds = defaultExpiresIn
 	if err := c.tokens.make(o.Random); err != nil {
 		return nil, fmt.Errorf("make the cloud's token key: %w", err)

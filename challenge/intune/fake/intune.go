@@ -60,7 +60,11 @@ func (c *Cloud) validateRequest(w http.ResponseWriter, r *http.Request, body []b
 	if in.Request.CallerInfo == "" {
 		note(w, "no callerInfo")
 	}
-	writeJSON(w, http.StatusOK, c.judge(in.Request.CertificateRequest))
+	found := c.judge(in.Request.CertificateRequest)
+	if found.Code == "Success" {
+		c.keepValidated(in.Request.TransactionID)
+	}
+	writeJSON(w, http.StatusOK, found)
 }
 
 // successNotification takes note of a certificate.
@@ -128,14 +132,18 @@ func (c *Cloud) failureNotification(w http.ResponseWriter, r *http.Request, body
 	writeJSON(w, http.StatusOK, verdict{Code: "Success"})
 }
 
+// keepValidated remembers that a request was found good.
+func (c *Cloud) keepValidated(transactionID string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.good[transactionID] = true
+}
+
 // validated says whether a request with this transactionId was found good.
 func (c *Cloud) validated(transactionID string) bool {
-	return slices.ContainsFunc(c.CallsTo(ServiceValidate), func(call Call) bool {
-		var in struct {
-			Request struct{ TransactionID string }
-		}
-		return call.Code == "Success" && json.Unmarshal([]byte(call.Body), &in) == nil && in.Request.TransactionID == transactionID
-	})
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.good[transactionID]
 }
 
 func isHex(text string, length int) bool {

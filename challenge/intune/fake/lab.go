@@ -56,9 +56,8 @@ func (c *Cloud) labRetarget(w http.ResponseWriter, r *http.Request) {
 		reply(w, nil, err)
 		return
 	}
-	var wrong error
-	err = c.Retarget(r.PathValue("id"), func(request *Request) { wrong = strictly(body, request) })
-	if err = errors.Join(err, wrong); err != nil {
+	err = c.Retarget(r.PathValue("id"), func(request *Request) error { return strictly(body, request) })
+	if err != nil {
 		reply(w, nil, err)
 		return
 	}

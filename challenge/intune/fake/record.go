@@ -14,8 +14,9 @@ import (
 // 12 KiB in base64.
 const maxBody = 256 << 10
 
-// maxCalls bounds the record: the oldest calls are forgotten.
-const maxCalls = 100_000
+// maxCalls and maxKept, in bytes, bound the record: the oldest calls are
+// forgotten.
+const maxCalls, maxKept = 100_000, 256 << 20
 
 // A Service is one of the endpoints of Microsoft that the cloud plays.
 type Service string
@@ -72,7 +73,7 @@ func (c *Cloud) CallsTo(s Service) []Call {
 func (c *Cloud) ForgetCalls() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.calls = nil
+	c.calls, c.kept = nil, 0
 }
 
 // handler answers a request whose body was read.
@@ -111,11 +112,21 @@ func (c *Cloud) record(s Service, answer handler) http.Handler {
 func (c *Cloud) keep(call Call) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if len(c.calls) >= maxCalls {
-		c.calls = slices.Delete(c.calls, 0, maxCalls/10)
-	}
 	c.calls = append(c.calls, call)
+	c.kept += call.size()
+	if len(c.calls) <= maxCalls && c.kept <= maxKept {
+		return
+	}
+	// A part at a time, so that not every call moves all the others.
+	old := max(1, len(c.calls)/10)
+	for _, forgotten := range c.calls[:old] {
+		c.kept -= forgotten.size()
+	}
+	c.calls = slices.Delete(c.calls, 0, old)
 }
+
+// size is what a call takes of maxKept.
+func (c Call) size() int { return len(c.Body) + len(c.Answer) }
 
 // A recorder holds an answer back until it is in the record.
 type recorder struct {
