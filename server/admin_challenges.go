@@ -4,7 +4,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
+	"slices"
 	"time"
 
 	"understudy.example/understudy/challenge"
@@ -65,6 +67,9 @@ func (s *Server) addChallenge(w http.ResponseWriter, r *http.Request) error {
 	if seconds < 0 || seconds > int64(30*24*time.Hour/time.Second) {
 		return invalidChallenge(fieldError{"ttl_seconds", "must be 1 to 2592000, or 0 for what the configuration says"})
 	}
+	if name == "" {
+		return invalidChallenge(fieldError{"configuration", "is missing"})
+	}
 	live, err := s.configurations.Find(name)
 	if err != nil {
 		return settingsProblem(err)
@@ -84,19 +89,22 @@ func (s *Server) addChallenge(w http.ResponseWriter, r *http.Request) error {
 
 // takeFields reads the fields of a body into targets, and refuses others.
 func takeFields(fields map[string]json.RawMessage, targets map[string]any) error {
-	for name, target := range targets {
+	var wrong []fieldError
+	for _, name := range slices.Sorted(maps.Keys(targets)) {
 		raw, given := fields[name]
+		delete(fields, name)
 		if !given || string(raw) == "null" {
-			delete(fields, name)
 			continue
 		}
+		target := targets[name]
 		if json.Unmarshal(raw, target) != nil {
-			return invalidChallenge(fieldError{name, "is of the wrong type"})
+			wrong = append(wrong, fieldError{name, "is of the wrong type"})
+		} else if text, ok := target.(*string); ok && len(*text) > maxBound {
+			wrong = append(wrong, fieldError{name, fmt.Sprintf("must have at most %d bytes", maxBound)})
 		}
-		if text, ok := target.(*string); ok && len(*text) > maxBound {
-			return invalidChallenge(fieldError{name, fmt.Sprintf("must have at most %d bytes", maxBound)})
-		}
-		delete(fields, name)
+	}
+	if wrong != nil {
+		return invalidChallenge(wrong...)
 	}
 	return noOthers(fields, invalidChallenge)
 }

@@ -68,6 +68,13 @@ func (s *Server) listEvents(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	// After a store was restored, an id that somebody kept can be of an event
+	// that has yet to come: who reads on from there would miss all until then.
+	if last, err := s.depot.LastEvent(r.Context()); err != nil {
+		return err
+	} else if q.After > last {
+		return badParameter("after", "is newer than the newest event, "+eventID(last)+": go on from there, or begin anew")
+	}
 	expand, err := p.choice("expand", "", "data")
 	if err != nil {
 		return err

@@ -75,8 +75,13 @@ func TestEventFilters(t *testing.T) {
 	if !slices.Equal(whole, all) {
 		t.Errorf("one by one: %v", whole)
 	}
+	var newest uint64
+	if _, err := fmt.Sscanf(last["id"].(string), "ev_%x", &newest); err != nil {
+		t.Fatal(err)
+	}
 	for query, status := range map[string]int{
-		"after=7": 400, "after=ev_": 400, "after=ev_x": 400, "types=certificate": 400, "types=,": 400, "expand=item": 400, "wait=1h": 400,
+		fmt.Sprintf("after=ev_%016x", newest+1): 400,
+		"after=ev_ffffffffffffffff":             400, "after=7": 400, "after=ev_": 400, "after=ev_x": 400, "types=certificate": 400, "types=,": 400, "expand=item": 400, "wait=1h": 400,
 		"limit=0": 400, "cursor=x": 400, "configuration=nobody": 404,
 	} {
 		if a := h.api("GET", "/api/v1/events?"+query, ""); a.status != status {

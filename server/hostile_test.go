@@ -140,3 +140,44 @@ func TestTimesOutOfRange(t *testing.T) {
 		}
 	}
 }
+
+// A field with two values has none, however deep it is.
+func TestFieldsGivenTwice(t *testing.T) {
+	h := open(t, inMemory)
+	for _, test := range []struct{ method, path, body string }{
+		{"POST", "/api/v1/tokens", `{"name":"a","scopes":["read"],"name":"b"}`},
+		{"PATCH", "/api/v1/configurations/default", `{"window":{"kind":"days_before","value":1,"value":2}}`},
+		{"PUT", devicesPath, `{"items":[{"udid":"a"},{"udid":"b","udid":"c"}]}`},
+		{"PUT", devicesPath, `{"items":[[{"x":{"udid":1},"y":[{"udid":"b","\u0075did":"c"}]}]]}`},
+	} {
+		if a := h.api(test.method, test.path, test.body); a.status != 400 || !strings.Contains(a.body, `"detail": "given twice"`) {
+			t.Errorf("%s: %d %s", test.body, a.status, a.body)
+		}
+	}
+	if a := h.api("PUT", devicesPath, `{"items":[{"udid":"a"},{"udid":"b"}]}`); a.status != 200 {
+		t.Errorf("two of them: %d %s", a.status, a.body)
+	}
+}
+
+// What is wrong with a wish for a challenge is said whole, and always alike.
+func TestChallengeWishes(t *testing.T) {
+	h := open(t, inMemory)
+	for body, want := range map[string]string{
+		`{}`: "configuration", `{"configuration":null}`: "configuration", `{"configuration":""}`: "configuration",
+		`{"upn":1,"udid":2,"ttl_seconds":"x"}`:                         "ttl_seconds udid upn",
+		`{"upn":"` + strings.Repeat("x", 257) + `","device_serial":7}`: "device_serial upn",
+	} {
+		a := h.api("POST", "/api/v1/challenges", body)
+		var problem struct{ Errors []struct{ Field string } }
+		if err := json.Unmarshal([]byte(a.body), &problem); err != nil {
+			t.Fatal(err)
+		}
+		var fields []string
+		for _, e := range problem.Errors {
+			fields = append(fields, e.Field)
+		}
+		if a.status != 422 || strings.Join(fields, " ") != want {
+			t.Errorf("%s: %d %v, want %s", body, a.status, fields, want)
+		}
+	}
+}

@@ -76,7 +76,7 @@ func readObject(w http.ResponseWriter, r *http.Request) (map[string]json.RawMess
 }
 
 // readFields returns the request's body, which must be exactly one JSON object
-// that names no field twice. Its fields are as they came: the caller refuses
+// in which no object names a field twice. Its fields are as they came: the caller refuses
 // those that it does not know. An empty body is an empty object.
 func readFields(w http.ResponseWriter, r *http.Request) (map[string]json.RawMessage, error) {
 	if err := checkJSONType(r.Header); err != nil {
@@ -136,13 +136,14 @@ func parseObject(body []byte) (map[string]json.RawMessage, error) {
 		}
 		key, _ := name.(string) // inside an object the decoder gives nothing else
 		if _, twice := fields[key]; twice {
-			p := badJSON("a field is given twice")
-			p.Errors = []fieldError{{Field: printable(key, 64), Detail: "given twice"}}
-			return nil, p
+			return nil, givenTwice(key)
 		}
 		var value json.RawMessage
 		if err := d.Decode(&value); err != nil {
 			return nil, badJSON("the body is not valid JSON")
+		}
+		if name, twice := nameTwice(json.NewDecoder(bytes.NewReader(value))); twice {
+			return nil, givenTwice(name)
 		}
 		fields[key] = value
 	}
@@ -153,6 +154,37 @@ func parseObject(body []byte) (map[string]json.RawMessage, error) {
 		return nil, badJSON("something follows the JSON object")
 	}
 	return fields, nil
+}
+
+// nameTwice returns a name that an object has twice, in the next value of valid
+// JSON, however deep.
+func nameTwice(d *json.Decoder) (name string, twice bool) {
+	start, _ := d.Token()
+	seen := make(map[string]bool)
+	if start != json.Delim('{') && start != json.Delim('[') {
+		return "", false
+	}
+	for d.More() {
+		if start == json.Delim('{') {
+			token, _ := d.Token()
+			if name, _ = token.(string); seen[name] {
+				return name, true
+			}
+			seen[name] = true
+		}
+		if name, twice := nameTwice(d); twice {
+			return name, true
+		}
+	}
+	_, _ = d.Token() // its end
+	return "", false
+}
+
+// givenTwice is the problem of a field that somebody gave two values.
+func givenTwice(name string) *problem {
+	p := badJSON("a field is given twice")
+	p.Errors = []fieldError{{Field: printable(name, 64), Detail: "given twice"}}
+	return p
 }
 
 // textField takes an optional string out of a body.

@@ -48,7 +48,7 @@ const (
 // returns nil. It returns an error when a listener failed or requests had to
 // be cut off.
 func (s *Server) Serve(ctx context.Context, public, admin net.Listener, tlsConfig *tls.Config) error {
-	public = netutil.LimitListener(public, maxPublicConnections)
+	public = newSharing(netutil.LimitListener(public, maxPublicConnections), s.proxies, s.log)
 	if tlsConfig != nil {
 		public = tls.NewListener(public, publicTLS(tlsConfig))
 	}

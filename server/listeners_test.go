@@ -15,6 +15,7 @@ import (
 	"math/big"
 	"net"
 	"net/http"
+	"net/netip"
 	"strings"
 	"sync"
 	"testing"
@@ -215,6 +216,83 @@ func TestConnectionsAreBounded(t *testing.T) {
 			c.Close()
 		}
 		for _, c := range connections {
+			c.Close()
+		}
+		s.close()
+	})
+}
+
+// dialFrom connects from an address.
+func (p *pipes) dialFrom(address string) (net.Conn, error) {
+	ours, theirs := net.Pipe()
+	synctest.Wait()
+	select {
+	case p.calls <- comingFrom{theirs, net.TCPAddrFromAddrPort(netip.MustParseAddrPort(address))}:
+		return ours, nil
+	default:
+		return nil, errors.New("nobody accepts")
+	}
+}
+
+// comingFrom is a connection with the address of who made it.
+type comingFrom struct {
+	net.Conn
+	address net.Addr
+}
+
+func (c comingFrom) RemoteAddr() net.Addr { return c.address }
+
+// One client cannot have all connections, whichever of its addresses it takes;
+// a proxy, which speaks for many, can.
+func TestConnectionsAreShared(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const share = 2048
+		s := serve(t, open(t, inMemory, func(h *house) { h.config.TrustedProxies = []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")} }))
+		var all []net.Conn
+		// open returns how many of n connections from an address stay open.
+		open := func(n int, address func(i int) string) (stay int) {
+			t.Helper()
+			for i := range n {
+				c, err := s.public.dialFrom(address(i))
+				if err != nil {
+					t.Fatal(err)
+				}
+				synctest.Wait()
+				if c.SetReadDeadline(time.Time{}) == nil { // of a pipe, it fails when the other end is closed
+					stay++
+					all = append(all, c)
+				}
+			}
+			return stay
+		}
+		one := func(address string) func(int) string { return func(int) string { return address } }
+		if got := open(share+5, one("192.0.2.1:1")); got != share {
+			t.Errorf("%d connections from one address, want %d", got, share)
+		}
+		if got := open(3, func(i int) string { return fmt.Sprintf("[2001:db8::%d]:1", i) }); got != 3 {
+			t.Errorf("%d of 3 from elsewhere", got)
+		}
+		if lines := s.log.lines(t, "connections refused"); len(lines) != 1 || lines[0]["remote"] != "192.0.2.1" {
+			t.Errorf("logged %v", lines)
+		}
+		all[0].Close()
+		if got := open(2, one("192.0.2.1:2")); got != 1 {
+			t.Errorf("%d of 2 after one was closed", got)
+		}
+		for _, c := range all {
+			c.Close()
+		}
+		synctest.Wait()
+		if got := open(share+5, func(i int) string { return fmt.Sprintf("[2001:db8::%x]:1", i) }); got != share {
+			t.Errorf("%d connections from one network, want %d", got, share)
+		}
+		for _, c := range all {
+			c.Close()
+		}
+		if got := open(share+5, one("10.0.0.1:1")); got != share+5 {
+			t.Errorf("%d connections from a proxy", got)
+		}
+		for _, c := range all {
 			c.Close()
 		}
 		s.close()

@@ -5,9 +5,11 @@ import (
 	"fmt"
 	"maps"
 	"net/http"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"go.yaml.in/yaml/v3"
 
@@ -128,6 +130,12 @@ func (d *description) holds(where string, schema, value any) {
 		kind = "string"
 		if words := asList(s["enum"]); words != nil && !slices.Contains(words, any(v)) {
 			d.t.Errorf("%s is %q, which is not described", where, v)
+		}
+		if pattern, ok := s["pattern"].(string); ok && !regexp.MustCompile(pattern).MatchString(v) {
+			d.t.Errorf("%s is %q, described as %s", where, v, pattern)
+		}
+		if _, err := time.Parse("2006-01-02T15:04:05Z", v); s["format"] == "date-time" && err != nil {
+			d.t.Errorf("%s is %q, described as a time", where, v)
 		}
 	case bool:
 		kind = "boolean"

@@ -232,14 +232,8 @@ func (c caching) headers(h http.Header) {
 
 // unlessKnown makes the answer a 304 for a client that has it already.
 func (a response) unlessKnown(r *http.Request) response {
-	if a.cache.maxAge <= 0 {
-		return a
-	}
-	for tag := range strings.SplitSeq(r.Header.Get("If-None-Match"), ",") {
-		if strings.Trim(strings.TrimPrefix(strings.TrimSpace(tag), "W/"), `"`) == a.cache.tag {
-			a.status, a.body = http.StatusNotModified, nil
-			return a
-		}
+	if a.cache.maxAge > 0 && hasTag(r, `"`+a.cache.tag+`"`) {
+		a.status, a.body = http.StatusNotModified, nil
 	}
 	return a
 }
