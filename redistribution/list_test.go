@@ -1,6 +1,7 @@
 package redistribution_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"maps"
@@ -107,6 +108,29 @@ func TestAsOf(t *testing.T) {
 	item, err := w.service.Show(t.Context(), "1006", begin.Add(339*day))
 	if err != nil || item.State != redistribution.Due || item.SecondsLeft != 26*86400 || item.SupersededBy != "" {
 		t.Errorf("show what was superseded since: %+v, %v", item, err)
+	}
+}
+
+// unwalked is a store that is too big to walk.
+type unwalked struct{ depot.Depot }
+
+func (unwalked) WindowItemsPast(context.Context, depot.WindowPastQuery) (depot.Page[depot.WindowItem], error) {
+	return depot.Page[depot.WindowItem]{}, errors.New("the store was walked")
+}
+
+// TestShowPast: one item of the past is found without a walk, and so is that
+// there was none.
+func TestShowPast(t *testing.T) {
+	w := newWorld(t)
+	w.issue("A", year)
+	w.clock.Advance(340 * day)
+	w.issue("A", year)
+	service := redistribution.New(unwalked{w.store}, w.clock, nil)
+	if item, err := service.Show(t.Context(), "1001", begin.Add(339*day)); err != nil || item.State != redistribution.Due {
+		t.Errorf("%s, %v", item.State, err)
+	}
+	if _, err := service.Show(t.Context(), "1002", begin.Add(339*day)); !errors.Is(err, depot.ErrNotFound) {
+		t.Errorf("not issued yet: %v", err)
 	}
 }
 
