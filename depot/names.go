@@ -35,8 +35,9 @@ func (k NameKind) Of(d DeviceNames) string {
 
 // FoldName returns a name in the one case in which names are compared: the
 // lower one, letter by letter, so that the beginning of a name folds to the
-// beginning of what the name folds to.
-func FoldName(name string) string { return strings.ToLower(name) }
+// beginning of what the name folds to. It comes by way of the upper one, which
+// device keys have, so that a name in a key is found by the name.
+func FoldName(name string) string { return strings.ToLower(strings.ToUpper(name)) }
 
 // selectsName says whether the query asks for these names.
 func (q IdentityQuery) selectsName(d DeviceNames) bool {

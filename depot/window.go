@@ -216,6 +216,9 @@ type Windows interface {
 	// no more than MaxLook identities: a page can be short, or empty, and go
 	// on.
 	WindowItemsPast(ctx context.Context, q WindowPastQuery) (Page[WindowItem], error)
+	// WindowItemPast finds one as it was then, in the way of WindowItemsPast.
+	// ErrNotFound; also for one that was not issued or not delivered yet.
+	WindowItemPast(ctx context.Context, certificateSerial string, asOf time.Time) (WindowItem, error)
 	// LatestChange returns the latest time at which, as stored, an identity
 	// was issued, revoked, acknowledged or its acknowledgement undone, and a
 	// delivery ended: for a time at or after it the past is the present. Zero:

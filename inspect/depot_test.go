@@ -29,6 +29,16 @@ func TestIndexesLeaveNothingOut(t *testing.T) {
 	if err := lab.Seed(t.Context(), d, lab.Options{N: 300, ConfigurationID: id, Now: now, Span: 300 * day, Random: 3}); err != nil {
 		t.Fatal(err)
 	}
+	// Device keys are in capitals, of which these two letters have plain ones.
+	odd := depot.Identity{
+		CertificateSerial: "0b", SHA256: [32]byte{1}, DER: []byte("x"), IssuedAt: now, NotAfter: now.Add(400 * day), ConfigurationID: id,
+		Device: depot.DeviceNames{Key: "serial:SI7", DeviceSerial: "\u017f\u01317"}, TransactionID: "odd",
+	}
+	if _, err := d.Commit(t.Context(), depot.Issuance{Identity: odd, Transaction: depot.Transaction{
+		ConfigurationID: id, ID: "odd", MessageSHA256: [32]byte{1}, CertificateSerial: "0b",
+	}}); err != nil {
+		t.Fatal(err)
+	}
 	everything := list(t, d, depot.IdentityQuery{})
 	var of depot.Identity // a device with a serial and a profile
 	var upn, beyond string
@@ -47,7 +57,7 @@ func TestIndexesLeaveNothingOut(t *testing.T) {
 		"UDID", of.Device.UDID, "KEY", of.Device.Key, "UPN", strings.ToUpper(upn), "BEYOND", strings.ToUpper(beyond), "TRANSACTION", of.TransactionID, "PUBLIC", hex.EncodeToString(of.PublicKeySHA256[:]))
 	for _, text := range []string{
 		`device-serial:SERIAL`, `device-serial:LOWER`, `device-serial:X1*`, `device-serial:x1*Q*`, `device-serial:X*5`, `device-serial:X* udid:UDID`, `uuid:PROFILE`, `uuid:5EED*`, `udid:UDID`, `udid:A*`, `upn:UPN`, `upn:UPN*`, `upn:BEYOND`, `upn:BEYOND*`, `upn:*@lab.example`,
-		`device:KEY`, `configuration:default device:KEY`, `device:udid:*`, `configuration:default transaction:TRANSACTION`, `transaction:TRANSACTION`, `key:PUBLIC`,
+		`device:KEY`, `device:serial:SI7`, `device-serial:si7`, `device-serial:s*`, `configuration:default device:KEY`, `device:udid:*`, `configuration:default transaction:TRANSACTION`, `transaction:TRANSACTION`, `key:PUBLIC`,
 		`expires<100d`, `expires>100d expires<200d`, `issued<10d`, `issued>250d`, `issued>30d issued<60d expires<330d`, `issued<2026-02-01 issued>2026-01-01`, `expires>2026-12-01`,
 		`anna`, `-anna issued<30d`, `revoked<9999d`, `wire:3des bits:2048`, `ip:10.0.0.0/9`, `agent:mdmclient device-serial:X*`, `mode:static`,
 	} {

@@ -44,9 +44,6 @@ func (s *store) Acknowledge(ctx context.Context, a depot.Acknowledgement) (depot
 	item, made, err := s.Depot.Acknowledge(ctx, a)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if err != nil && err.Error() == "not built yet" {
-		err, made = nil, true
-	}
 	if made {
 		s.acknowledged = append(s.acknowledged, a)
 	}

@@ -1,7 +1,6 @@
 package redistribution_test
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"strings"
@@ -169,47 +168,6 @@ func TestAcknowledgeMany(t *testing.T) {
 	}
 	if item, err := w.service.Show(t.Context(), want[redistribution.Due][0], time.Time{}); err != nil || item.Attempts != 1 {
 		t.Errorf("named twice, acknowledged %d times, %v", item.Attempts, err)
-	}
-}
-
-// TestWait ends when the device enrols, when it cannot any more, and in time.
-func TestWait(t *testing.T) {
-	for name, c := range map[string]struct {
-		meanwhile func(*world)
-		longest   time.Duration
-		want      redistribution.State
-	}{
-		"enrolled":         {func(w *world) { w.issue("A", year) }, time.Minute, redistribution.Superseded},
-		"something else":   {func(w *world) { w.issue("B", year); w.issue("A", year) }, time.Minute, redistribution.Superseded},
-		"revoked":          {func(w *world) { w.revoke("1001", depot.ReasonKeyCompromise) }, time.Minute, redistribution.Revoked},
-		"the clock moves":  {func(w *world) { w.clock.Advance(year) }, time.Minute, redistribution.Expired},
-		"nothing happens":  {func(*world) {}, 20 * time.Millisecond, redistribution.Acknowledged},
-		"no time to wait":  {func(*world) {}, 0, redistribution.Acknowledged},
-		"moves, and waits": {func(w *world) { w.clock.Advance(time.Hour); w.issue("A", year) }, time.Minute, redistribution.Superseded},
-	} {
-		t.Run(name, func(t *testing.T) {
-			w := newWorld(t)
-			w.issue("A", year)
-			w.clock.Advance(340 * day)
-			w.acknowledge("1001")
-			done := make(chan struct{})
-			go func() { defer close(done); c.meanwhile(w) }()
-			item, err := w.service.Wait(t.Context(), "1001", c.longest)
-			<-done
-			if err != nil || item.State != c.want {
-				t.Errorf("%s, %v; want %s", item.State, err, c.want)
-			}
-		})
-	}
-	w := newWorld(t)
-	if _, err := w.service.Wait(t.Context(), "1001", time.Minute); !errors.Is(err, depot.ErrNotFound) {
-		t.Errorf("wait for nothing: %v", err)
-	}
-	w.issue("A", year)
-	ctx, cancel := context.WithCancel(t.Context())
-	cancel()
-	if _, err := w.service.Wait(ctx, "1001", time.Minute); !errors.Is(err, context.Canceled) {
-		t.Errorf("wait for nobody: %v", err)
 	}
 }
 

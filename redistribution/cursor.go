@@ -42,7 +42,7 @@ func (s *Service) begin(ctx context.Context, q Query) (place, error) {
 	switch {
 	case err != nil || p.cursor() != q.Cursor || p.Depot == "" || validOverride(p.Policy) != nil:
 		return place{}, fmt.Errorf("read %q: %w", q.Cursor, depot.ErrCursor)
-	case !q.AsOf.IsZero() && !q.AsOf.Equal(p.At):
+	case !q.AsOf.IsZero() && !seconds(q.AsOf).Equal(seconds(p.At)):
 		return place{}, fmt.Errorf("%w: it belongs to a list as of another time", depot.ErrCursor)
 	case q.Policy != nil && (p.Policy == nil || q.Policy.String() != p.Policy.String()):
 		return place{}, fmt.Errorf("%w: it belongs to a list with another window policy", depot.ErrCursor)

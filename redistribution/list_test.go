@@ -1,6 +1,7 @@
 package redistribution_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"maps"
@@ -110,6 +111,29 @@ func TestAsOf(t *testing.T) {
 	}
 }
 
+// unwalked is a store that is too big to walk.
+type unwalked struct{ depot.Depot }
+
+func (unwalked) WindowItemsPast(context.Context, depot.WindowPastQuery) (depot.Page[depot.WindowItem], error) {
+	return depot.Page[depot.WindowItem]{}, errors.New("the store was walked")
+}
+
+// TestShowPast: one item of the past is found without a walk, and so is that
+// there was none.
+func TestShowPast(t *testing.T) {
+	w := newWorld(t)
+	w.issue("A", year)
+	w.clock.Advance(340 * day)
+	w.issue("A", year)
+	service := redistribution.New(unwalked{w.store}, w.clock, nil)
+	if item, err := service.Show(t.Context(), "1001", begin.Add(339*day)); err != nil || item.State != redistribution.Due {
+		t.Errorf("%s, %v", item.State, err)
+	}
+	if _, err := service.Show(t.Context(), "1002", begin.Add(339*day)); !errors.Is(err, depot.ErrNotFound) {
+		t.Errorf("not issued yet: %v", err)
+	}
+}
+
 // TestThirtyDays: nothing 31 days before the end, and the device 30 days
 // before, in the future and when it has come.
 func TestThirtyDays(t *testing.T) {
@@ -183,7 +207,7 @@ func TestCursors(t *testing.T) {
 	w := newWorld(t)
 	w.issue("A", year)
 	w.issue("B", year)
-	w.clock.Advance(340 * day)
+	w.clock.Advance(340*day + 300*time.Millisecond)
 	page, err := w.service.List(t.Context(), redistribution.Query{Limit: 1})
 	w.must(err)
 	next := page.NextCursor
@@ -199,8 +223,10 @@ func TestCursors(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	if got, err := w.service.List(t.Context(), redistribution.Query{Cursor: next, AsOf: page.AsOf}); err != nil || len(got.Items) != 1 {
-		t.Errorf("the same time: %v, %v", got, err)
+	for _, same := range []time.Time{page.AsOf, page.AsOf.Truncate(time.Second)} { // as people are shown it
+		if got, err := w.service.List(t.Context(), redistribution.Query{Cursor: next, AsOf: same}); err != nil || len(got.Items) != 1 || !got.AsOf.Equal(page.AsOf) {
+			t.Errorf("the same time: %v, %v", got, err)
+		}
 	}
 }
 

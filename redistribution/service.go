@@ -72,35 +72,17 @@ func (s *Service) Show(ctx context.Context, certificateSerial string, asOf time.
 	if err != nil {
 		return Item{}, err
 	}
-	item, err := s.depot.WindowItem(ctx, certificateSerial)
-	if err == nil && when.Past {
-		item, err = s.itemPast(ctx, item.Identity, when.At)
+	var item depot.WindowItem
+	if when.Past {
+		item, err = s.depot.WindowItemPast(ctx, certificateSerial, when.At)
+	} else {
+		item, err = s.depot.WindowItem(ctx, certificateSerial)
 	}
 	if err != nil {
 		return Item{}, fmt.Errorf("show redistribution of %s: %w", certificateSerial, err)
 	}
 	p, err := s.policies.of(ctx, item.Identity.ConfigurationID)
 	return newItem(item, p, when.At), err
-}
-
-// itemPast finds one item as it was, among those of its device.
-func (s *Service) itemPast(ctx context.Context, id depot.Identity, at time.Time) (depot.WindowItem, error) {
-	q := depot.WindowPastQuery{
-		ConfigurationIDs: []string{id.ConfigurationID}, AsOf: at, NotAfterFrom: id.NotAfter, DeviceKey: id.Device.Key,
-		Match: func(i depot.WindowItem) bool { return i.Identity.CertificateSerial == id.CertificateSerial },
-	}
-	for {
-		page, err := s.depot.WindowItemsPast(ctx, q)
-		if err != nil {
-			return depot.WindowItem{}, err
-		}
-		if len(page.Items) > 0 {
-			return page.Items[0], nil
-		}
-		if q.Cursor = page.NextCursor; q.Cursor == "" {
-			return depot.WindowItem{}, fmt.Errorf("as of %s: %w", at.UTC().Format(time.RFC3339), depot.ErrNotFound)
-		}
-	}
 }
 
 // A moment is the time of an answer. In the past, what was stored later does

@@ -2,6 +2,7 @@ package redistribution
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"time"
@@ -83,6 +84,25 @@ func sleep(ctx context.Context, d time.Duration) error {
 	case <-timer.C:
 		return nil
 	}
+}
+
+// await returns nil when there is a new event, the clock was moved, or so much
+// of the machine's time has passed; else the context's error or the store's.
+func await(ctx context.Context, d depot.Lab, after uint64, moved <-chan struct{}, longest time.Duration) error {
+	waiting, cancel := context.WithTimeout(ctx, longest)
+	defer cancel()
+	go func() {
+		select {
+		case <-moved:
+			cancel()
+		case <-waiting.Done():
+		}
+	}()
+	err := d.Await(waiting, after)
+	if err == nil || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+		return ctx.Err()
+	}
+	return err
 }
 
 // nap is how long nothing will happen by the passing of time alone.

@@ -395,7 +395,7 @@ func TestRun(t *testing.T) {
 func (w *world) wait(want string) {
 	w.t.Helper()
 	got := ""
-	for deadline := time.Now().Add(10 * time.Second); got != want; {
+	for deadline := time.Now().Add(time.Minute); got != want; {
 		ctx, cancel := context.WithDeadline(w.t.Context(), deadline)
 		err := w.store.Await(ctx, w.seen)
 		cancel()

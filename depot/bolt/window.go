@@ -308,6 +308,24 @@ func (d *Depot) WindowItemsPast(ctx context.Context, q depot.WindowPastQuery) (d
 	return w.page(d, cursorPast), nil
 }
 
+// WindowItemPast finds one as it was.
+func (d *Depot) WindowItemPast(ctx context.Context, certificateSerial string, asOf time.Time) (i depot.WindowItem, err error) {
+	err = d.viewSettled(ctx, func(tx *bbolt.Tx) (err error) {
+		was := false
+		if serial, ok := canonical(certificateSerial); ok && tx.Bucket([]byte(bucketIdentities)).Get(serial) != nil {
+			i, was, err = wasItem(tx, serial, asOf)
+		}
+		if err == nil && !was {
+			err = depot.ErrNotFound
+		}
+		return err
+	})
+	if err != nil {
+		return depot.WindowItem{}, fmt.Errorf("find certificate %s as of %v: %w", certificateSerial, asOf, err)
+	}
+	return i, nil
+}
+
 func notAfterOf(key []byte) time.Time {
 	return time.Unix(secondOf(key).Unix(), int64(numberOf(append(make([]byte, 4), key[8:notAfterPrefix]...)))).UTC()
 }

@@ -208,6 +208,20 @@ func (m *Memory) WindowItemsPast(ctx context.Context, q depot.WindowPastQuery) (
 	return windowPage("past windows", all, q.Cursor, q.Limit)
 }
 
+// WindowItemPast finds one as it was.
+func (m *Memory) WindowItemPast(ctx context.Context, certificateSerial string, asOf time.Time) (depot.WindowItem, error) {
+	if err := m.lock(ctx); err != nil {
+		return depot.WindowItem{}, err
+	}
+	defer m.mu.Unlock()
+	if i := m.find(certificateSerial); i != nil {
+		if item, was := m.wasItem(*i, asOf); was {
+			return item, nil
+		}
+	}
+	return depot.WindowItem{}, fmt.Errorf("find certificate %q as of %v: %w", certificateSerial, asOf, depot.ErrNotFound)
+}
+
 func (m *Memory) wasItem(i depot.Identity, asOf time.Time) (item depot.WindowItem, was bool) {
 	now := m.item(i)
 	if item.Identity, was = now.Identity.StoodAt(asOf); !was {

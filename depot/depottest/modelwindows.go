@@ -250,4 +250,9 @@ func (m *machine) listPast(t *rapid.T) {
 		q.Cursor = cursor
 		return d.WindowItemsPast(m.ctx, q)
 	})
+	certificateSerial := m.drawSerial(t)
+	got, err := m.d.WindowItemPast(m.ctx, certificateSerial, q.AsOf)
+	expected, modelErr := m.model.WindowItemPast(m.ctx, certificateSerial, q.AsOf)
+	m.sameError(t, "WindowItemPast", err, modelErr)
+	m.same(t, fmt.Sprintf("WindowItemPast(%s) as of %v", certificateSerial, q.AsOf), got, expected)
 }

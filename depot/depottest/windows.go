@@ -379,6 +379,12 @@ func (s *suite) serialsPast(q depot.WindowPastQuery) (all []string) {
 		}
 		for _, i := range page.Items {
 			all = append(all, i.Identity.CertificateSerial[6:]+" "+string(i.Standing))
+			alone, err := s.d.WindowItemPast(s.ctx, i.Identity.CertificateSerial, q.AsOf)
+			s.wantError("WindowItemPast", err, nil)
+			s.equal("WindowItemPast", alone, i)
+			places, err := s.d.Places(s.ctx, []string{i.Identity.CertificateSerial, "nonsense"}, q.AsOf)
+			s.wantError("Places", err, nil)
+			s.equal("Places", places, []depot.Place{i.Place(), {}})
 		}
 		if q.Cursor = page.NextCursor; q.Cursor == "" {
 			return all
@@ -432,6 +438,13 @@ func (s *suite) windowPast() {
 	s.equal("not after from", s.serialsPast(depot.WindowPastQuery{AsOf: hour(6), NotAfterFrom: expires(2)}), []string{"02 current", "03 current"})
 	s.equal("device", s.serialsPast(depot.WindowPastQuery{AsOf: hour(6), DeviceKey: "another"}), []string{"02 current"})
 	s.equal("another configuration", s.serialsPast(depot.WindowPastQuery{AsOf: hour(6), ConfigurationIDs: []string{"rac1"}}), []string(nil))
+	for _, certificateSerial := range []string{serial(3), serial(4), serial(5), serial(6), "nonsense"} {
+		_, err := s.d.WindowItemPast(s.ctx, certificateSerial, hour(5))
+		s.wantError("WindowItemPast of what was not there", err, depot.ErrNotFound)
+	}
+	places, err := s.d.Places(s.ctx, serialsOf(3, 4, 5, 6), hour(5))
+	s.wantError("Places", err, nil)
+	s.equal("places of what was not there", places, make([]depot.Place, 4))
 	current := func(i depot.WindowItem) bool { return i.Standing == depot.StandingCurrent }
 	s.equal("match", s.serialsPast(depot.WindowPastQuery{AsOf: hour(6), Match: current, Limit: 1}), []string{"02 current", "03 current"})
 	page, err := s.d.WindowItemsPast(s.ctx, depot.WindowPastQuery{AsOf: hour(4)})
