@@ -11,6 +11,7 @@ import (
 // transactionID with another CSR, which is a new enrolment and needs the
 // challenge again, and has it.
 func TestCertmongerResubmits(t *testing.T) {
+	t.Parallel()
 	it, dir := newTarget(t, "chain"), t.TempDir()
 	m := startCertmonger(t, it, dir)
 	if status := m.request(t, it, "C02XL0GTJAGN"); status != "MONITORING" {
@@ -31,6 +32,7 @@ func TestCertmongerResubmits(t *testing.T) {
 // makes it send a RenewalReq. Okta's authority does not renew, so it fails; the
 // first certificate stays as it is.
 func TestScepclientRenews(t *testing.T) {
+	t.Parallel()
 	for name, path := range map[string]string{"2.1.0": "/usr/bin/scepclient", "2.3.0": scepclient23} {
 		t.Run(name, func(t *testing.T) {
 			it, dir, enrol := newTarget(t, "chain"), t.TempDir(), scepclient(path)

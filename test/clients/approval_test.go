@@ -70,6 +70,7 @@ type enrolment struct {
 // strongSwan sends CertPoll, the two generations of scepclient send their
 // PKCSReq again after half a minute.
 func TestManualApproval(t *testing.T) {
+	t.Parallel()
 	it := newTarget(t, "chain")
 	configure(t, it, "--approval", "manual")
 	for _, c := range allClients() {
@@ -105,6 +106,7 @@ func TestManualApproval(t *testing.T) {
 
 // TestDenied shows that a client that polls understands that it is refused.
 func TestDenied(t *testing.T) {
+	t.Parallel()
 	it, dir := newTarget(t, "single"), t.TempDir()
 	configure(t, it, "--approval", "manual")
 	done := make(chan enrolment, 1)
@@ -123,6 +125,7 @@ func TestDenied(t *testing.T) {
 // TestCertmongerWaits takes certmonger from CA_WORKING to MONITORING, and then
 // through a second approval when it resubmits.
 func TestCertmongerWaits(t *testing.T) {
+	t.Parallel()
 	it, dir := newTarget(t, "chain"), t.TempDir()
 	configure(t, it, "--approval", "manual")
 	m := startCertmonger(t, it, dir)
@@ -158,6 +161,7 @@ func (m *certmonger) refresh(t *testing.T) {
 // TestPendingSurvivesRestart has strongSwan wait while the server is killed
 // and started again on the same ports' data.
 func TestPendingSurvivesRestart(t *testing.T) {
+	t.Parallel()
 	it, dir := newTarget(t, "chain"), t.TempDir()
 	configure(t, it, "--approval", "manual")
 	m := startCertmonger(t, it, dir)

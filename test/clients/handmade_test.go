@@ -11,6 +11,7 @@ import (
 // TestOddities sends what real clients send and a pedant would refuse. Each
 // yields a certificate.
 func TestOddities(t *testing.T) {
+	t.Parallel()
 	it := newTarget(t, "chain")
 	for name, switches := range map[string]string{
 		"GET, plus signs raw":            "--method GET --base64 raw-plus",
@@ -66,6 +67,7 @@ func TestOddities(t *testing.T) {
 // TestDroppedExtensions asks for names that a Device Access certificate does
 // not have, and gets the same certificate as everybody.
 func TestDroppedExtensions(t *testing.T) {
+	t.Parallel()
 	it, dir := newTarget(t, "chain"), t.TempDir()
 	a := handmade(t, it, dir, []string{"DC=example", "OU=fleet-6F1C3A52-9D4E-4B7A-8C21-000000000001", "CN=C02XL0GTJSAN"},
 		"--san", "one.example", "--san", "two.example")
@@ -79,6 +81,7 @@ func TestDroppedExtensions(t *testing.T) {
 // to the failInfo that RFC 8894 section 3.2.1.4 gives for it. Everything in and
 // behind the decryption looks the same.
 func TestRefusals(t *testing.T) {
+	t.Parallel()
 	it := newTarget(t, "chain")
 	for name, c := range map[string]struct{ switches, status, failInfo string }{
 		"broken proof of possession":   {"--bad-proof", "FAILURE", "1"},
@@ -121,6 +124,7 @@ func TestRefusals(t *testing.T) {
 // TestForeignSigner signs with the identity of another device: the signer's
 // key is not the CSR's, so the challenge is not even looked at.
 func TestForeignSigner(t *testing.T) {
+	t.Parallel()
 	it, other := newTarget(t, "chain"), t.TempDir()
 	if a := handmade(t, it, other, []string{"CN=C02XL0GTJONE"}); a.Status != "SUCCESS" {
 		t.Fatalf("the other device: %+v", a)
@@ -143,6 +147,7 @@ func TestForeignSigner(t *testing.T) {
 // everything but renewal. SHA-384 is there for strongSwan, which looks for the
 // wrong word.
 func TestCapabilities(t *testing.T) {
+	t.Parallel()
 	for _, shape := range shapes {
 		it := newTarget(t, shape)
 		a := handmade(t, it, t.TempDir(), []string{"CN=C02XL0GTJCAP"})

@@ -52,6 +52,7 @@ func (it delegated) given(t *testing.T, subject string) target {
 // TestIntune enrols real clients with challenges of Intune's, and looks at what
 // Intune was asked and told.
 func TestIntune(t *testing.T) {
+	t.Parallel()
 	it := newDelegated(t)
 	for _, c := range append(allClients(), macEnroll) {
 		t.Run(c.name, func(t *testing.T) {
@@ -117,6 +118,7 @@ func (it delegated) checkTold(t *testing.T, path string) {
 // TestIntuneWithCertificate has the server prove itself to Entra by a
 // certificate.
 func TestIntuneWithCertificate(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	if _, err := command(t, dir, nil, "openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "30",
 		"-subj", "/CN=understudy", "-keyout", "key.pem", "-out", "cert.pem"); err != nil {
@@ -148,6 +150,7 @@ func TestIntuneWithCertificate(t *testing.T) {
 // TestIntuneFails makes each service fail in each way: the device sees a
 // FAILURE and gets no certificate, and the server's log says what it was.
 func TestIntuneFails(t *testing.T) {
+	t.Parallel()
 	const html = `"body":"<html>We will be back soon</html>"`
 	for service, cases := range map[string][]struct{ fault, words string }{
 		"token": {
@@ -233,6 +236,7 @@ func (it delegated) fails(t *testing.T, service string, n int, fault, words stri
 
 // TestIntuneCheck says in words what stands in the way of a configuration.
 func TestIntuneCheck(t *testing.T) {
+	t.Parallel()
 	it := newDelegated(t)
 	it.microsoft.ForgetCalls(t)
 	r := it.server.Verb(t, "config", "check", "intune")

@@ -23,6 +23,7 @@ type device struct{ serial, profile string }
 // TestClients enrols with every client, under both shapes of the authority,
 // with subjects as Iru writes them, and looks for the devices afterwards.
 func TestClients(t *testing.T) {
+	t.Parallel()
 	for _, shape := range shapes {
 		t.Run(shape, func(t *testing.T) {
 			it := newTarget(t, shape)
@@ -49,6 +50,7 @@ func TestClients(t *testing.T) {
 // TestJoiners sends one device's subject in every form. All of them are the
 // same device, with one certificate more each.
 func TestJoiners(t *testing.T) {
+	t.Parallel()
 	it := newTarget(t, "chain")
 	d := device{"F4KXQ2M7HW", "0B8D7C11-2E5F-4A90-B3D6-1A2B3C4D5E6F"}
 	for _, joiner := range joiners {
@@ -64,6 +66,7 @@ func TestJoiners(t *testing.T) {
 // TestOverTLS enrols over HTTPS, with a TLS server certificate from the
 // server's own TLS root.
 func TestOverTLS(t *testing.T) {
+	t.Parallel()
 	it := newTarget(t, "chain", "--tls-self")
 	if !strings.HasPrefix(it.url, "https://") {
 		t.Fatalf("SCEP URL with --tls-self: %s", it.url)
@@ -88,6 +91,7 @@ func TestOverTLS(t *testing.T) {
 
 // TestWrongChallenge shows that every client sees the refusal as what it is.
 func TestWrongChallenge(t *testing.T) {
+	t.Parallel()
 	for _, shape := range shapes {
 		t.Run(shape, func(t *testing.T) {
 			it := newTarget(t, shape).withChallenge("thisIsNotTheSecretKey00")

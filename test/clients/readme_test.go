@@ -15,6 +15,7 @@ import (
 // TestReadme runs the commands with which the README enrols a client that we
 // did not write. Only the address is another one.
 func TestReadme(t *testing.T) {
+	t.Parallel()
 	it, dir, script := newTarget(t, "chain"), t.TempDir(), readmeBlock(t)
 	address, err := url.Parse(it.url)
 	if err != nil {

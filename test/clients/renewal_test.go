@@ -10,6 +10,7 @@ import (
 // TestStrongSwanRenews renews with the old certificate and a new key, and
 // without a password, where the configuration offers it.
 func TestStrongSwanRenews(t *testing.T) {
+	t.Parallel()
 	for _, shape := range shapes {
 		t.Run(shape, func(t *testing.T) {
 			it, dir := newTarget(t, shape), t.TempDir()
@@ -66,6 +67,7 @@ func renewWithStrongSwan(t *testing.T, it target, dir, cn string) (string, error
 // with the same key, the same CSR and the same transactionID, signed by the
 // certificate that it has.
 func TestScepclientRenewsWhereOffered(t *testing.T) {
+	t.Parallel()
 	for name, path := range map[string]string{"2.1.0": "/usr/bin/scepclient", "2.3.0": scepclient23} {
 		t.Run(name, func(t *testing.T) {
 			it, dir, enrol := newTarget(t, "chain"), t.TempDir(), scepclient(path)
@@ -88,6 +90,7 @@ func TestScepclientRenewsWhereOffered(t *testing.T) {
 // TestCertmongerResubmitsWhereRenewalIsOffered: whichever message it sends, it
 // gets another certificate.
 func TestCertmongerResubmitsWhereRenewalIsOffered(t *testing.T) {
+	t.Parallel()
 	it, dir := newTarget(t, "chain"), t.TempDir()
 	configure(t, it, "--renewal")
 	m := startCertmonger(t, it, dir)

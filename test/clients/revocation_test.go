@@ -14,6 +14,7 @@ import (
 // TestRevocationIsSeen revokes certificates and asks openssl, by CRL and by
 // OCSP, what they are: before and after a rollover, and after a restart.
 func TestRevocationIsSeen(t *testing.T) {
+	t.Parallel()
 	for _, shape := range shapes {
 		t.Run(shape, func(t *testing.T) {
 			it := newTarget(t, shape)

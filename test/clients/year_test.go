@@ -30,6 +30,7 @@ const day = 24 * time.Hour
 // we did not write. One is pushed and enrols again, one never does, one does
 // after its push has stalled. A receiver that fails twice each time is told.
 func TestYear(t *testing.T) {
+	t.Parallel()
 	y := newYear(t)
 	fulfilled, missed, stalled := y.enrol(t, "C02XLYEAR001"), y.enrol(t, "C02XLYEAR002"), y.enrol(t, "C02XLYEAR003")
 	y.ends(t, fulfilled, missed, stalled)
@@ -199,6 +200,7 @@ func (y *year) tells(t *testing.T, want map[string][]string) {
 // TestYearSurvivesRestarts kills the server after each step of a year; nothing
 // is told twice or forgotten.
 func TestYearSurvivesRestarts(t *testing.T) {
+	t.Parallel()
 	y := newYear(t)
 	serial := y.enrol(t, "C02XLYEAR011")
 	y.ends(t, serial)
@@ -223,6 +225,7 @@ func TestYearSurvivesRestarts(t *testing.T) {
 // TestYearIsSettled asks for what follows from a move of the clock the moment
 // that the move is answered.
 func TestYearIsSettled(t *testing.T) {
+	t.Parallel()
 	y := newYear(t)
 	serial := y.enrol(t, "C02XLYEAR021")
 	y.ends(t, serial)
