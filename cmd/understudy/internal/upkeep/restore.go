@@ -138,9 +138,9 @@ func withdraw(ctx context.Context, dir datadir.Dir, at time.Time) (count int, er
 		return 0, err
 	}
 	defer func() { err = errors.Join(err, store.Close()) }()
-	for {
-		page, err := store.Challenges(ctx, depot.ChallengeQuery{OutstandingAt: at, Limit: 500})
-		if err != nil || len(page.Items) == 0 {
+	for q := (depot.ChallengeQuery{OutstandingAt: at, Limit: 500}); ; {
+		page, err := store.Challenges(ctx, q)
+		if err != nil {
 			return count, err
 		}
 		for _, c := range page.Items {
@@ -148,6 +148,9 @@ func withdraw(ctx context.Context, dir datadir.Dir, at time.Time) (count int, er
 				return count, err
 			}
 			count++
+		}
+		if q.Cursor = page.NextCursor; q.Cursor == "" { // a page can be empty and not the last
+			return count, nil
 		}
 	}
 }
