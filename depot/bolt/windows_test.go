@@ -188,8 +188,18 @@ func TestUpgradeStandings(t *testing.T) {
 	sameDump(t, dump(t, dir), want)
 }
 
-// So does a page of a window, of today or of the past, and all pages together
-// are the list.
+// A latest change that lies before something that is stored is found by Check.
+func TestCheckFindsLatestChange(t *testing.T) {
+	dir := closed(t, 2)
+	inDatabase(t, dir, func(tx *bbolt.Tx) error { return tx.Bucket([]byte("meta")).Delete([]byte("latest")) })
+	findings, err := open(t, dir).Check(t.Context())
+	if must(t, err); len(findings) != 2 || !strings.Contains(findings[0], "after the latest change") {
+		t.Errorf("found %q", findings)
+	}
+}
+
+// A page of a window looks at no more either, of today or of the past, and
+// all pages together are the list.
 func TestWindowsLookAtNoMore(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "store")
 	d := open(t, dir)
