@@ -183,7 +183,7 @@ func move(stage, path string, there bool) error {
 		if err := os.Rename(stage, path); err != nil {
 			return fmt.Errorf("restore: %w", err)
 		}
-		return syncDir(filepath.Dir(path))
+		return durable(filepath.Dir(path))
 	}
 	entries, err := os.ReadDir(stage)
 	if err != nil {
@@ -196,18 +196,22 @@ func move(stage, path string, there bool) error {
 		}
 	}
 	for _, name := range slices.Concat(names, []string{"store"}) {
+		if name == "store" {
+			if err := durable(path); err != nil {
+				return err
+			}
+		}
 		if err := os.Rename(filepath.Join(stage, name), filepath.Join(path, name)); err != nil {
 			return fmt.Errorf("restore: %w", err)
 		}
 	}
-	return syncDir(path)
+	return durable(path)
 }
 
-func syncDir(dir string) error {
-	f, err := os.Open(dir)
-	if err != nil {
+// durable returns when the names in a directory are on the disk.
+func durable(dir string) error {
+	if err := datadir.SyncDir(dir); err != nil {
 		return fmt.Errorf("restore: %w", err)
 	}
-	_ = f.Sync() // some systems cannot
-	return f.Close()
+	return nil
 }
