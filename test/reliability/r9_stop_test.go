@@ -113,7 +113,7 @@ func TestR9_SecondSignal(t *testing.T) {
 		}
 	}
 	began := time.Now()
-	err = server.Stop() // the second signal
+	err = server.Stop()                                   // the second signal
 	if took := time.Since(began); took > 15*time.Second { // the first one would wait for 20
 		t.Errorf("a second signal took %v", took)
 	}
