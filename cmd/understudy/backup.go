@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"understudy.example/understudy/backup"
+	"understudy.example/understudy/cmd/understudy/internal/datadir"
 	"understudy.example/understudy/cmd/understudy/internal/output"
 	"understudy.example/understudy/cmd/understudy/internal/upkeep"
 	"understudy.example/understudy/depot/bolt"
@@ -76,7 +77,13 @@ func (c *backupCmd) writeFile(ctx context.Context, a *app) (m backup.Manifest, e
 	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
 		return m, err
 	}
-	return m, os.Rename(f.Name(), c.File)
+	if err = os.Rename(f.Name(), c.File); err != nil {
+		return m, err
+	}
+	if unsynced := datadir.SyncDir(filepath.Dir(c.File)); unsynced != nil {
+		a.note("%s is whole, but its name may not outlive a power cut: %v", c.File, unsynced)
+	}
+	return m, nil
 }
 
 // write writes a backup and reads it on the way, as a restore would.

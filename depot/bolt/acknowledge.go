@@ -36,16 +36,7 @@ func (d *Depot) Acknowledge(ctx context.Context, a depot.Acknowledgement) (item 
 	if err != nil {
 		return depot.WindowItem{}, false, fmt.Errorf("acknowledge certificate %q: %w", a.CertificateSerial, err)
 	}
-	return item, made, d.itemSettled(ctx, made)
-}
-
-// itemSettled returns when the ledger has what an answer that changed nothing
-// shows.
-func (d *Depot) itemSettled(ctx context.Context, made bool) error {
-	if made {
-		return nil
-	}
-	return d.submit(ctx, func(*batch) error { return nil })
+	return item, made, nil
 }
 
 // acknowledgeable loads an item whose acknowledgement can be made or undone.
@@ -103,7 +94,7 @@ func (d *Depot) Unacknowledge(ctx context.Context, certificateSerial, by string,
 	if err != nil {
 		return depot.WindowItem{}, false, fmt.Errorf("undo acknowledgement of certificate %q: %w", certificateSerial, err)
 	}
-	return item, made, d.itemSettled(ctx, made)
+	return item, made, nil
 }
 
 // undo stores the end of an acknowledgement, without the ledger record.

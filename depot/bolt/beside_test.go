@@ -10,7 +10,9 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
+	"understudy.example/understudy/clock"
 	"understudy.example/understudy/depot"
 	"understudy.example/understudy/depot/bolt"
 	"understudy.example/understudy/depot/depottest"
@@ -246,15 +248,60 @@ func TestProgressInLedger(t *testing.T) {
 	save(depot.Progress{Store: []depot.Notification{{WebhookID: "wh_1", Event: one + 2}}}) // tried again
 	rebuilt(last, 3)
 
-	forged := forge(read(t, dir, "ledger"), func(_ int, payload []byte) []byte {
-		return []byte(strings.Replace(string(payload), fmt.Sprintf(`"webhook_id":"wh_1","through":%d`, last), fmt.Sprintf(`"webhook_id":"wh_1","through":%d`, last-1), 1))
+	happen(t, d, 1) // the last record of a ledger with another chain is never the same
+	edited := uint64(0)
+	forged := forge(read(t, dir, "ledger"), func(n int, payload []byte) []byte {
+		was := fmt.Sprintf(`"webhook_id":"wh_1","through":%d`, last)
+		if strings.Contains(string(payload), was) {
+			edited = uint64(n)
+		}
+		return []byte(strings.Replace(string(payload), was, fmt.Sprintf(`"webhook_id":"wh_1","through":%d`, last-1), 1))
 	})
 	must(t, d.Close())
 	write(t, forged, dir, "ledger")
 	report, err := bolt.VerifyStore(t.Context(), dir)
 	must(t, err)
-	if report.Break == nil {
-		t.Error("an edited record of progress was not noticed")
+	if report.Break == nil || report.Break.Record != edited {
+		t.Errorf("break %+v, want record %d", report.Break, edited)
+	}
+}
+
+// A clock that does something when it is asked for the time, once.
+type ringing struct {
+	clock.Clock
+	rings func()
+}
+
+func (c *ringing) Now() time.Time {
+	if ring := c.rings; ring != nil {
+		c.rings = nil
+		ring()
+	}
+	return c.Clock.Now()
+}
+
+// Progress that rises while a commit takes along what it was before is not
+// forgotten when that is done.
+func TestProgressDuringCommit(t *testing.T) {
+	o := options()
+	c := &ringing{Clock: o.Clock}
+	o.Clock = c
+	d, err := bolt.Open(filepath.Join(t.TempDir(), "store"), o)
+	must(t, err)
+	t.Cleanup(func() { d.Close() })
+	must(t, d.AddWebhook(t.Context(), depottest.Webhook(1)))
+	last := happen(t, d, 2)
+	must(t, d.SaveProgress(t.Context(), depot.Progress{WebhookID: "wh_1", Through: last - 1}))
+	rose := false
+	c.rings = func() {
+		rose = true
+		if err := d.SaveProgress(t.Context(), depot.Progress{WebhookID: "wh_1", Through: last}); err != nil {
+			t.Error(err)
+		}
+	}
+	happen(t, d, 1)
+	if got := through(t, d); !rose || got != last {
+		t.Errorf("through event %d, want %d; it rose during the commit: %v", got, last, rose)
 	}
 }
 

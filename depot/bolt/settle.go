@@ -38,9 +38,6 @@ func (d *Depot) Settle(ctx context.Context, s depot.Settlement) (int, error) {
 		if err == nil {
 			err = b.setWatermarks(s.Watermarks)
 		}
-		if err != nil {
-			b.touched = true // nothing of it must stay
-		}
 		return err
 	})
 	if err != nil {

@@ -40,7 +40,7 @@ func (d *Depot) WindowItems(ctx context.Context, q depot.WindowQuery) (depot.Pag
 	if err != nil {
 		return none, err
 	}
-	w := &windowSelection{ctx: ctx, query: q, limit: depot.PageLimit(q.Limit)}
+	w := &windowSelection{ctx: ctx, query: q, limit: depot.PageLimit(q.Limit), most: d.maxLook}
 	err = d.viewSettled(ctx, func(tx *bbolt.Tx) error {
 		w.tx = tx
 		if q.DeviceKey != "" {
@@ -60,6 +60,7 @@ type windowSelection struct {
 	tx     *bbolt.Tx
 	query  depot.WindowQuery
 	limit  int
+	most   int // identities that may be looked at
 	looked int
 	items  []depot.WindowItem
 	last   []byte // position of the last one that was looked at and is not behind the page
@@ -82,7 +83,7 @@ func (w *windowSelection) keep(position []byte, find func() (i depot.WindowItem,
 	if w.looked++; w.looked%256 == 0 && w.ctx.Err() != nil {
 		return false, w.ctx.Err()
 	}
-	if w.looked > depot.MaxLook {
+	if w.looked > w.most {
 		w.more = true
 		return false, nil
 	}
@@ -292,7 +293,7 @@ func (d *Depot) WindowItemsPast(ctx context.Context, q depot.WindowPastQuery) (d
 	if err != nil {
 		return none, err
 	}
-	w := &windowSelection{ctx: ctx, limit: depot.PageLimit(q.Limit)}
+	w := &windowSelection{ctx: ctx, limit: depot.PageLimit(q.Limit), most: d.maxLook}
 	err = d.viewSettled(ctx, func(tx *bbolt.Tx) error {
 		return merge(pastStreams(tx, q, after), func(position []byte) (bool, error) {
 			return w.keep(position, func() (depot.WindowItem, bool, error) {

@@ -188,6 +188,66 @@ func TestUpgradeStandings(t *testing.T) {
 	sameDump(t, dump(t, dir), want)
 }
 
+// A latest change that lies before something that is stored is found by Check.
+func TestCheckFindsLatestChange(t *testing.T) {
+	dir := closed(t, 2)
+	inDatabase(t, dir, func(tx *bbolt.Tx) error { return tx.Bucket([]byte("meta")).Delete([]byte("latest")) })
+	findings, err := open(t, dir).Check(t.Context())
+	if must(t, err); len(findings) != 2 || !strings.Contains(findings[0], "after the latest change") {
+		t.Errorf("found %q", findings)
+	}
+}
+
+// A page of a window looks at no more either, of today or of the past, and
+// all pages together are the list.
+func TestWindowsLookAtNoMore(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "store")
+	d := open(t, dir)
+	for n := range 20 {
+		i := depottest.Issuance(n)
+		i.Identity.Device.ProfileUUID = fmt.Sprint("profile ", n%5)
+		_, err := d.Commit(t.Context(), i)
+		must(t, err)
+	}
+	must(t, d.Close())
+	type page = depot.Page[depot.WindowItem]
+	for name, list := range map[string]func(d *bolt.Depot, cursor string) (page, error){
+		"today": func(d *bolt.Depot, cursor string) (page, error) {
+			return d.WindowItems(t.Context(), depot.WindowQuery{Ranges: everyStanding(), ProfileUUID: "PROFILE 3", Cursor: cursor})
+		},
+		"the past": func(d *bolt.Depot, cursor string) (page, error) {
+			return d.WindowItemsPast(t.Context(), depot.WindowPastQuery{AsOf: depottest.Epoch.AddDate(10, 0, 0), ProfileUUID: "PROFILE 3", Cursor: cursor})
+		},
+	} {
+		for _, most := range []int{1, 3, 7, 1000} {
+			d, pages := looking(t, image(t, dir), most), 0
+			var serials []string
+			for cursor := ""; pages == 0 || cursor != ""; pages++ {
+				p, err := list(d, cursor)
+				must(t, err)
+				for _, i := range p.Items {
+					serials = append(serials, i.Identity.CertificateSerial)
+				}
+				if cursor = p.NextCursor; pages > 20 {
+					t.Fatal("it does not end")
+				}
+			}
+			slices.Sort(serials)
+			var want []string
+			for n := 3; n < 20; n += 5 {
+				want = append(want, depottest.Issuance(n).Identity.CertificateSerial)
+			}
+			slices.Sort(want)
+			if !slices.Equal(serials, want) {
+				t.Errorf("%s, looking at %d: %q, want %q", name, most, serials, want)
+			}
+			if least := (20 + most - 1) / most; pages < least {
+				t.Errorf("%s, looking at %d: %d pages, want at least %d", name, most, pages, least)
+			}
+		}
+	}
+}
+
 // What the ledger lacks is not shown, nor what it makes of others.
 func TestWindowsUnseen(t *testing.T) {
 	ctx := t.Context()

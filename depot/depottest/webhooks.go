@@ -144,6 +144,15 @@ func (s *suite) webhooksRefused() {
 	s.equal("events", len(s.happened(0)), 1)
 	s.gone("wh_3")
 	s.gone("")
+
+	end := Webhook(1)
+	end.Revision, end.RemovedAt = 2, Epoch
+	s.wantError("remove", s.d.SetWebhook(s.ctx, end, depot.EventWebhookRemoved), nil)
+	end.Revision = 3
+	s.wantError("remove again", s.d.SetWebhook(s.ctx, end, depot.EventWebhookRemoved), depot.ErrNotFound)
+	end.RemovedAt = time.Time{}
+	s.wantError("change what is removed", s.d.SetWebhook(s.ctx, end, depot.EventWebhookChanged), depot.ErrNotFound)
+	s.webhooksAre()
 }
 
 // notifications lists the events of all pages.

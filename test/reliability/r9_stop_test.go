@@ -107,14 +107,14 @@ func TestR9_SecondSignal(t *testing.T) {
 	if err := syscall.Kill(process, syscall.SIGTERM); err != nil {
 		t.Fatal(err)
 	}
-	for deadline := time.Now().Add(10 * time.Second); ready(server) != 503; {
+	for deadline := time.Now().Add(time.Minute); ready(server) != 503; {
 		if time.Now().After(deadline) {
 			t.Fatal("readyz does not turn")
 		}
 	}
 	began := time.Now()
-	err = server.Stop() // the second signal
-	if took := time.Since(began); took > 3*time.Second {
+	err = server.Stop()                                   // the second signal
+	if took := time.Since(began); took > 15*time.Second { // the first one would wait for 20
 		t.Errorf("a second signal took %v", took)
 	}
 	if err == nil {

@@ -57,7 +57,7 @@ func Open(path string) (Dir, error) {
 		return "", fmt.Errorf("make data directory: %w", err)
 	}
 	if missing != nil {
-		if err := syncDir(filepath.Dir(absolute)); err != nil {
+		if err := SyncDir(filepath.Dir(absolute)); err != nil {
 			return "", fmt.Errorf("make data directory: %w", err)
 		}
 	}
@@ -198,11 +198,11 @@ func write(path string, text []byte, mode fs.FileMode) (err error) {
 	if err = os.Rename(f.Name(), path); err != nil {
 		return err
 	}
-	return syncDir(filepath.Dir(path))
+	return SyncDir(filepath.Dir(path))
 }
 
-// syncDir makes the names in a directory durable. Windows has no such thing.
-func syncDir(dir string) error {
+// SyncDir makes the names in a directory durable. Windows has no such thing.
+func SyncDir(dir string) error {
 	if runtime.GOOS == "windows" {
 		return nil
 	}

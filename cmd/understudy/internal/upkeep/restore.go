@@ -138,9 +138,9 @@ func withdraw(ctx context.Context, dir datadir.Dir, at time.Time) (count int, er
 		return 0, err
 	}
 	defer func() { err = errors.Join(err, store.Close()) }()
-	for {
-		page, err := store.Challenges(ctx, depot.ChallengeQuery{OutstandingAt: at, Limit: 500})
-		if err != nil || len(page.Items) == 0 {
+	for q := (depot.ChallengeQuery{OutstandingAt: at, Limit: 500}); ; {
+		page, err := store.Challenges(ctx, q)
+		if err != nil {
 			return count, err
 		}
 		for _, c := range page.Items {
@@ -148,6 +148,9 @@ func withdraw(ctx context.Context, dir datadir.Dir, at time.Time) (count int, er
 				return count, err
 			}
 			count++
+		}
+		if q.Cursor = page.NextCursor; q.Cursor == "" { // a page can be empty and not the last
+			return count, nil
 		}
 	}
 }
@@ -180,7 +183,7 @@ func move(stage, path string, there bool) error {
 		if err := os.Rename(stage, path); err != nil {
 			return fmt.Errorf("restore: %w", err)
 		}
-		return syncDir(filepath.Dir(path))
+		return durable(filepath.Dir(path))
 	}
 	entries, err := os.ReadDir(stage)
 	if err != nil {
@@ -193,18 +196,22 @@ func move(stage, path string, there bool) error {
 		}
 	}
 	for _, name := range slices.Concat(names, []string{"store"}) {
+		if name == "store" {
+			if err := durable(path); err != nil {
+				return err
+			}
+		}
 		if err := os.Rename(filepath.Join(stage, name), filepath.Join(path, name)); err != nil {
 			return fmt.Errorf("restore: %w", err)
 		}
 	}
-	return syncDir(path)
+	return durable(path)
 }
 
-func syncDir(dir string) error {
-	f, err := os.Open(dir)
-	if err != nil {
+// durable returns when the names in a directory are on the disk.
+func durable(dir string) error {
+	if err := datadir.SyncDir(dir); err != nil {
 		return fmt.Errorf("restore: %w", err)
 	}
-	_ = f.Sync() // some systems cannot
-	return f.Close()
+	return nil
 }

@@ -17,6 +17,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -335,5 +336,40 @@ func TestOutstandingIsWithdrawn(t *testing.T) {
 			t.Errorf("ledger %q: %v", ledger, err)
 		}
 		must(t, store.Close())
+	}
+}
+
+// R15: so is one behind more challenges than one page looks at.
+func TestOutstandingBehindManyIsWithdrawn(t *testing.T) {
+	if os.Getenv("UNDERSTUDY_RELIABILITY") != "long" {
+		t.Skip("stores 20 000 challenges; ask for it with UNDERSTUDY_RELIABILITY=long")
+	}
+	ctx, l := t.Context(), newLab(t, "chain")
+	var c depot.Configuration
+	depottest.Fill(&c, 1)
+	c.ID, c.Revision, c.RemovedAt = "rac1", 1, time.Time{}
+	must(t, l.store.AddConfiguration(ctx, c))
+	outstanding := depottest.Challenge(0)
+	outstanding.CreatedAt, outstanding.ExpiresAt = noon, noon.Add(time.Hour)
+	must(t, l.store.AddChallenge(ctx, outstanding, 1))
+	var group sync.WaitGroup
+	const writers = 250 // share a commit
+	for w := range writers {
+		group.Go(func() {
+			for n := 1 + w; n <= depot.MaxLook; n += writers {
+				expired := depottest.Challenge(n)
+				expired.CreatedAt = noon.AddDate(-5, 0, 0).Add(time.Duration(n) * time.Hour)
+				expired.ExpiresAt = expired.CreatedAt.Add(time.Minute)
+				if err := l.store.AddChallenge(context.Background(), expired, depot.MaxLook); err != nil {
+					t.Error(err)
+					return
+				}
+			}
+		})
+	}
+	group.Wait()
+	restored, err := upkeep.Restore(ctx, bytes.NewReader(l.backup(t)), filepath.Join(t.TempDir(), "data"), "")
+	if must(t, err); restored.Withdrawn != 1 {
+		t.Errorf("%d withdrawn", restored.Withdrawn)
 	}
 }
