@@ -484,6 +484,9 @@ func TestHTTPFaults(t *testing.T) {
 				_, _ = w.Write(make([]byte, 1024))
 			}
 		}, []string{"longer than 1048576 bytes"}},
+		"no longer than allowed": {func(w http.ResponseWriter, _ *http.Request) {
+			_, _ = w.Write(make([]byte, client.MaxReply))
+		}, []string{"Content-Type is"}},
 		"cut off": {func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Length", "10")
 		}, []string{"no answer"}},
