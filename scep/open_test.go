@@ -348,12 +348,18 @@ func TestOpenQuery(t *testing.T) {
 		t.Run(fmt.Sprintf("%s %x", test.messageType, test.content), func(t *testing.T) {
 			m := decoded(t, enveloped(t, test.content), messageType(test.messageType))
 			q, err := m.OpenQuery([]scep.Recipient{r}, options())
-			if !test.ok {
-				wantRefusal(t, err, refusal.NotDecryptable, scep.BadMessageCheck)
+			if !test.ok && test.messageType == "20" { // its transactionID decides
+				if err != nil || q.Issuer != nil || q.Subject != nil || !slices.Contains(m.Warnings, scep.WarnPollUnreadable) {
+					t.Errorf("query %+v, warnings %q, %v", q, m.Warnings, err)
+				}
 				return
 			}
-			if err != nil {
-				t.Fatal(err)
+			if !test.ok { // like an unknown certificate
+				wantRefusal(t, err, refusal.NotDecryptable, scep.BadCertID)
+				return
+			}
+			if err != nil || slices.Contains(m.Warnings, scep.WarnPollUnreadable) {
+				t.Fatal(err, m.Warnings)
 			}
 			if !bytes.Equal(q.Issuer, name) {
 				t.Errorf("issuer = %x", q.Issuer)
@@ -362,6 +368,31 @@ func TestOpenQuery(t *testing.T) {
 				t.Errorf("query = %+v", q)
 			}
 		})
+	}
+}
+
+// Whose request it was that somebody tries out as the content of a query, and
+// whether its padding holds, cannot be told from the answer.
+func TestOpenQueryTellsNothing(t *testing.T) {
+	r := recipient(t)
+	name := rawName(utf8Tag, "CA")
+	content := sequence(name, integer(5))
+	torn, _ := forgeEnvelope(t, r.Certificate, cms.AES128CBC, content, bytes.Repeat([]byte{0}, 16-len(content)%16))
+	for what, envelope := range map[string][]byte{
+		"padding wrong": torn.der(), "for somebody else": honestEnvelope(t, scep.Recipient{Certificate: certificate(t, "other", "Other CA", 7)}, cms.AES128CBC),
+		"a CSR": honestEnvelope(t, r, cms.AES128CBC), "no envelope": []byte("x"),
+	} {
+		for _, kind := range []string{"20", "21", "22"} {
+			m := decoded(t, envelope, messageType(kind))
+			_, err := m.OpenQuery([]scep.Recipient{r}, options())
+			if kind == "20" {
+				if err != nil || !slices.Contains(m.Warnings, scep.WarnPollUnreadable) {
+					t.Errorf("%s in a CertPoll: warnings %q, %v", what, m.Warnings, err)
+				}
+				continue
+			}
+			wantRefusal(t, err, refusal.NotDecryptable, scep.BadCertID)
+		}
 	}
 }
 
