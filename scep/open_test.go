@@ -156,6 +156,8 @@ func TestOpenRefuses(t *testing.T) {
 		{"unknown key transport", forged(honestCSR, padding, func(f *forgedEnvelope) {
 			f.recipients = [][]byte{recipientInfo(issuerAndSerial(ra), algorithm(asn1.ObjectIdentifier{1, 2, 3}), []byte("x"))}
 		}), refusal.UnsupportedAlgorithm, "0"},
+		{"A43: as large as may be", enveloped(t, make([]byte, 32<<10-1)), refusal.NotDecryptable, "1"},
+		{"A43: one byte larger", enveloped(t, make([]byte, 32<<10)), refusal.BadMessage, "2"},
 		{"A43: too large", enveloped(t, csr(t, "client", sequence(oid(1, 2, 3), setOf(octets(strings.Repeat("x", 33<<10)))))), refusal.BadMessage, "2"},
 
 		// What only the sender of the CSR can learn.
