@@ -380,8 +380,11 @@ func TestOpenQueryTellsNothing(t *testing.T) {
 	name := rawName(utf8Tag, "CA")
 	content := sequence(name, integer(5))
 	torn, _ := forgeEnvelope(t, r.Certificate, cms.AES128CBC, content, bytes.Repeat([]byte{0}, 16-len(content)%16))
+	whole := sequence(name, integer(0x7f)) // which does not end as a padding does
+	whole = sequence(rawName(utf8Tag, "CA"+strings.Repeat(".", 16-len(whole)%16)), integer(0x7f))
+	unpadded, _ := forgeEnvelope(t, r.Certificate, cms.AES128CBC, whole, nil)
 	for what, envelope := range map[string][]byte{
-		"padding wrong": torn.der(), "for somebody else": honestEnvelope(t, scep.Recipient{Certificate: certificate(t, "other", "Other CA", 7)}, cms.AES128CBC),
+		"no padding": unpadded.der(), "padding wrong": torn.der(), "for somebody else": honestEnvelope(t, scep.Recipient{Certificate: certificate(t, "other", "Other CA", 7)}, cms.AES128CBC),
 		"a CSR": honestEnvelope(t, r, cms.AES128CBC), "no envelope": []byte("x"),
 	} {
 		for _, kind := range []string{"20", "21", "22"} {
