@@ -316,6 +316,18 @@ func TestWhoPolls(t *testing.T) {
 		if fmt.Sprint(a.Warnings) != "[poll_subject]" {
 			t.Errorf("warnings %q", a.Warnings)
 		}
+		// And so is content that cannot be read: it may be a stranger's request
+		// that is tried out here, and the answer must not tell whether it decrypts.
+		csr, err := r.CSR.Encode()
+		if err != nil {
+			t.Fatal(err)
+		}
+		unreadable := as(r, "20", csr)
+		a = h.ask(encoded(t, unreadable))
+		h.certificate(t, r, a, enroll.Repeated)
+		if fmt.Sprint(a.Warnings) != "[poll_unreadable poll_subject]" {
+			t.Errorf("warnings %q", a.Warnings)
+		}
 		// The certificate is not for another configuration's poll.
 		h.live = h.other
 		h.refused(t, r, encoded(t, h.poll(r)), refusal.UnsupportedOperation)

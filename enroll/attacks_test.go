@@ -118,9 +118,10 @@ func messageAttacks() []attack {
 		{"A06", "RenewalReq that is not offered", of("17"), refusal.RenewalNotOffered, client.BadRequest, renews},
 		{"A06", "RenewalReq that renews nothing", of("17"), refusal.SignerNotTrusted, client.BadRequest, "okta manual manual-new"},
 		{"A07", "CertPoll where nobody waits", of("20"), unsupported, client.BadRequest, asks},
-		{"A07", "CertPoll with a CSR in it", of("20"), refusal.NotDecryptable, client.BadMessageCheck, "okta renewal"},
+		{"A07", "CertPoll with a CSR in it", of("20"), refusal.NotFound, client.BadCertID, "okta renewal"},
 		{"A07", "GetCert", of("21"), unsupported, client.BadRequest, "open"},
-		{"A07", "GetCert with a CSR in it", of("21"), refusal.NotDecryptable, client.BadMessageCheck, "okta renewal manual manual-new"},
+		{"A07", "GetCert with a CSR in it", of("21"), refusal.NotDecryptable, client.BadCertID, "okta renewal manual manual-new"},
+		{"A07", "GetCRL with a CSR in it", of("22"), refusal.NotDecryptable, client.BadCertID, "okta renewal manual manual-new"},
 		{"A07", "GetCRL", of("22"), unsupported, client.BadRequest, "open"},
 	}
 	for _, text := range []string{"3", "0", "99", "", "019", "19 ", strings.Repeat("19", 500)} {

@@ -168,6 +168,7 @@ type forgery struct {
 	attributes   []attribute // nil: none at all
 	signerInfos  int
 	badSignature bool
+	unsorted     bool // the attributes come in another order than the signature covers
 }
 
 // forge returns an honest PKCSReq around the envelope.
@@ -231,6 +232,9 @@ func (f *forgery) der(tb testing.TB) []byte {
 	}
 	if f.badSignature {
 		signature[len(signature)/2] ^= 1
+	}
+	if f.unsorted {
+		slices.Reverse(attributes)
 	}
 	var signed []byte
 	if f.attributes != nil {

@@ -4,6 +4,7 @@ import (
 	"crypto"
 	"crypto/rsa"
 	"crypto/x509"
+	"errors"
 	"math/big"
 
 	"golang.org/x/crypto/cryptobyte"
@@ -29,8 +30,8 @@ type Enrolment struct {
 // A Query is the content of a CertPoll (Issuer and Subject, RFC 8894 §3.3.3)
 // or of a GetCert or GetCRL (Issuer and SerialNumber, §3.3.4).
 type Query struct {
-	Issuer       []byte   // DER of the Name
-	Subject      []byte   // DER of the Name; CertPoll only
+	Issuer       []byte   // DER of the Name; empty in a CertPoll that cannot be read
+	Subject      []byte   // DER of the Name; CertPoll only, and likewise
 	SerialNumber *big.Int // GetCert and GetCRL only
 }
 
@@ -83,7 +84,15 @@ func (m *Message) Open(recipients []Recipient, o Options) (*Enrolment, error) {
 }
 
 // OpenQuery decrypts a CertPoll, GetCert or GetCRL like Open and returns what
-// it asks for. Errors are those of Open.
+// it asks for. Errors are those of Open, and told otherwise.
+//
+// Nothing proves that who signed a query knows its plaintext. It may be the
+// ciphertext of somebody else's request, tried out block by block: if the answer
+// told whether it decrypts to a query, it would tell the request in time
+// (Vaudenay's attack). So what cannot be read is answered like what can. A
+// CertPoll, which its transactionID and its signer decide, is a Query without
+// names, with a warning; a GetCert or GetCRL is refused with badCertId, as one
+// for an unknown certificate is.
 func (m *Message) OpenQuery(recipients []Recipient, o Options) (*Query, error) {
 	if m.Type != CertPoll && m.Type != GetCert && m.Type != GetCRL {
 		return nil, refusal.New(refusal.UnsupportedOperation, "messageType %s is no query", string(m.Type))
@@ -100,10 +109,17 @@ func (m *Message) OpenQuery(recipients []Recipient, o Options) (*Query, error) {
 		}
 		return err
 	})
-	if err != nil {
+	if err == nil {
+		return query, nil
+	}
+	if r, ok := refusal.Of(err); !ok || r.Reason != refusal.NotDecryptable {
 		return nil, err
 	}
-	return query, nil
+	if _, panicked := errors.AsType[*PanicError](err); m.Type == CertPoll && !panicked {
+		m.warn(WarnPollUnreadable)
+		return new(Query), nil
+	}
+	return nil, WithFailInfo(err, BadCertID)
 }
 
 // openEnvelope reads and decrypts the envelope.

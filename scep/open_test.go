@@ -156,6 +156,8 @@ func TestOpenRefuses(t *testing.T) {
 		{"unknown key transport", forged(honestCSR, padding, func(f *forgedEnvelope) {
 			f.recipients = [][]byte{recipientInfo(issuerAndSerial(ra), algorithm(asn1.ObjectIdentifier{1, 2, 3}), []byte("x"))}
 		}), refusal.UnsupportedAlgorithm, "0"},
+		{"A43: as large as may be", enveloped(t, make([]byte, 32<<10-1)), refusal.NotDecryptable, "1"},
+		{"A43: one byte larger", enveloped(t, make([]byte, 32<<10)), refusal.BadMessage, "2"},
 		{"A43: too large", enveloped(t, csr(t, "client", sequence(oid(1, 2, 3), setOf(octets(strings.Repeat("x", 33<<10)))))), refusal.BadMessage, "2"},
 
 		// What only the sender of the CSR can learn.
@@ -348,12 +350,18 @@ func TestOpenQuery(t *testing.T) {
 		t.Run(fmt.Sprintf("%s %x", test.messageType, test.content), func(t *testing.T) {
 			m := decoded(t, enveloped(t, test.content), messageType(test.messageType))
 			q, err := m.OpenQuery([]scep.Recipient{r}, options())
-			if !test.ok {
-				wantRefusal(t, err, refusal.NotDecryptable, scep.BadMessageCheck)
+			if !test.ok && test.messageType == "20" { // its transactionID decides
+				if err != nil || q.Issuer != nil || q.Subject != nil || !slices.Contains(m.Warnings, scep.WarnPollUnreadable) {
+					t.Errorf("query %+v, warnings %q, %v", q, m.Warnings, err)
+				}
 				return
 			}
-			if err != nil {
-				t.Fatal(err)
+			if !test.ok { // like an unknown certificate
+				wantRefusal(t, err, refusal.NotDecryptable, scep.BadCertID)
+				return
+			}
+			if err != nil || slices.Contains(m.Warnings, scep.WarnPollUnreadable) {
+				t.Fatal(err, m.Warnings)
 			}
 			if !bytes.Equal(q.Issuer, name) {
 				t.Errorf("issuer = %x", q.Issuer)
@@ -362,6 +370,34 @@ func TestOpenQuery(t *testing.T) {
 				t.Errorf("query = %+v", q)
 			}
 		})
+	}
+}
+
+// Whose request it was that somebody tries out as the content of a query, and
+// whether its padding holds, cannot be told from the answer.
+func TestOpenQueryTellsNothing(t *testing.T) {
+	r := recipient(t)
+	name := rawName(utf8Tag, "CA")
+	content := sequence(name, integer(5))
+	torn, _ := forgeEnvelope(t, r.Certificate, cms.AES128CBC, content, bytes.Repeat([]byte{0}, 16-len(content)%16))
+	whole := sequence(name, integer(0x7f)) // which does not end as a padding does
+	whole = sequence(rawName(utf8Tag, "CA"+strings.Repeat(".", 16-len(whole)%16)), integer(0x7f))
+	unpadded, _ := forgeEnvelope(t, r.Certificate, cms.AES128CBC, whole, nil)
+	for what, envelope := range map[string][]byte{
+		"no padding": unpadded.der(), "padding wrong": torn.der(), "for somebody else": honestEnvelope(t, scep.Recipient{Certificate: certificate(t, "other", "Other CA", 7)}, cms.AES128CBC),
+		"a CSR": honestEnvelope(t, r, cms.AES128CBC), "no envelope": []byte("x"),
+	} {
+		for _, kind := range []string{"20", "21", "22"} {
+			m := decoded(t, envelope, messageType(kind))
+			_, err := m.OpenQuery([]scep.Recipient{r}, options())
+			if kind == "20" {
+				if err != nil || !slices.Contains(m.Warnings, scep.WarnPollUnreadable) {
+					t.Errorf("%s in a CertPoll: warnings %q, %v", what, m.Warnings, err)
+				}
+				continue
+			}
+			wantRefusal(t, err, refusal.NotDecryptable, scep.BadCertID)
+		}
 	}
 }
 

@@ -120,6 +120,7 @@ const (
 	WarnDES               = "des_cipher"              // the envelope is encrypted with single DES
 	WarnBER               = "ber"                     // BER that is not DER
 	WarnCSRSHA1           = "csr_sha1"                // the CSR is signed with SHA-1
+	WarnPollUnreadable    = "poll_unreadable"         // the content of a CertPoll cannot be read
 )
 
 // Cipher returns the request's content cipher, such as "AES-128-CBC". It is

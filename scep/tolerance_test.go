@@ -51,6 +51,16 @@ func TestDecodeWindowsSigner(t *testing.T) {
 	}
 }
 
+// The signature covers the attributes in the order of DER, however they come
+// (RFC 5652 §5.4).
+func TestDecodeUnsortedAttributes(t *testing.T) {
+	f := forge(t, []byte("envelope"))
+	f.unsorted = true
+	if _, err := scep.Decode(f.der(t), options()); err != nil {
+		t.Error(err)
+	}
+}
+
 func rawSubject(tb testing.TB, name pkix.Name) []byte {
 	der, err := asn1.Marshal(name.ToRDNSequence())
 	if err != nil {

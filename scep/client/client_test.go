@@ -363,6 +363,48 @@ func TestFingerprintOfABystander(t *testing.T) {
 	wantError(t, err, "does not chain to the CA")
 }
 
+// TestFingerprintOfHalfAnRA gives the attacker's certificate for encryption
+// beside the genuine CA and its certificate for signing: requests would be
+// encrypted to the attacker, challenge and all.
+func TestFingerprintOfHalfAnRA(t *testing.T) {
+	genuine := issue(t, "Genuine", x509.KeyUsageCertSign, true, caKey(), nil, nil)
+	signing := issue(t, "Signing", x509.KeyUsageDigitalSignature, false, raKey(), caKey(), genuine)
+	attacker := issue(t, "Attacker", x509.KeyUsageKeyEncipherment, false, otherKey(), nil, nil)
+	sum := sha256.Sum256(genuine.Raw)
+	c := &client.Client{
+		URL:           answering(t, "application/x-x509-ca-ra-cert", bundle(t, signing, attacker, genuine)),
+		CAFingerprint: hex.EncodeToString(sum[:]), Clock: clock.NewManual(today),
+	}
+	_, err := c.CACertificates(t.Context())
+	wantError(t, err, `"CN=Attacker" does not chain to the CA`)
+}
+
+// TestFingerprintAnchors has a certificate chain to the CA with the wanted
+// fingerprint, and to no other that is beside it.
+func TestFingerprintAnchors(t *testing.T) {
+	genuine := issue(t, "Genuine", x509.KeyUsageCertSign, true, caKey(), nil, nil)
+	beside := issue(t, "Beside", x509.KeyUsageCertSign, true, otherKey(), nil, nil)
+	ra := issue(t, "RA", signAndEncrypt, false, raKey(), caKey(), genuine)
+	for _, anchor := range []*x509.Certificate{genuine, ra} {
+		sum := sha256.Sum256(anchor.Raw)
+		c := &client.Client{
+			URL:           answering(t, "application/x-x509-ca-ra-cert", bundle(t, ra, genuine, beside)),
+			CAFingerprint: hex.EncodeToString(sum[:]), Clock: clock.NewManual(today),
+		}
+		found, err := c.CACertificates(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := []*x509.Certificate{genuine}
+		if anchor == ra { // which is no CA, and vouches for the whole answer
+			want = []*x509.Certificate{genuine, beside}
+		}
+		if !equalCertificates(found.Anchors, want) {
+			t.Errorf("with the fingerprint of %v the anchors are %d certificates", anchor.Subject, len(found.Anchors))
+		}
+	}
+}
+
 func TestCACertificates(t *testing.T) {
 	root := issue(t, "Root", x509.KeyUsageCertSign, true, caKey(), nil, nil)
 	both := issue(t, "Both", signAndEncrypt, false, raKey(), caKey(), root)
@@ -442,6 +484,9 @@ func TestHTTPFaults(t *testing.T) {
 				_, _ = w.Write(make([]byte, 1024))
 			}
 		}, []string{"longer than 1048576 bytes"}},
+		"no longer than allowed": {func(w http.ResponseWriter, _ *http.Request) {
+			_, _ = w.Write(make([]byte, client.MaxReply))
+		}, []string{"Content-Type is"}},
 		"cut off": {func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Length", "10")
 		}, []string{"no answer"}},
@@ -464,9 +509,8 @@ func TestHTTPFaults(t *testing.T) {
 }
 
 func TestUnreachable(t *testing.T) {
-	server := httptest.NewServer(http.NotFoundHandler())
-	server.Close()
-	user := &client.Client{URL: server.URL}
+	const nobody = "http://127.0.0.1:1" // that of a server which closed may be somebody else's by now
+	user := &client.Client{URL: nobody}
 	_, err := user.Enrol(t.Context(), enrol())
 	var u *client.UnreachableError
 	if !errors.As(err, &u) || u.Operation != "GetCACert" {

@@ -146,6 +146,8 @@ func TestReadCRL(t *testing.T) {
 	wantError(t, err, "holds 2 CRLs")
 	_, err = r.ReadReply(answerQuery(t, s, r, nil, [][]byte{crl(t, s, func(l *x509.RevocationList) { l.NextUpdate = today.Add(-time.Minute) })}), today)
 	wantError(t, err, "not for now")
+	_, err = r.ReadReply(answerQuery(t, s, r, nil, [][]byte{crl(t, s, func(l *x509.RevocationList) { l.ThisUpdate = today.Add(time.Minute) })}), today)
+	wantError(t, err, "not for now")
 	forged := crl(t, s, nil)
 	forged[len(forged)-1] ^= 1
 	_, err = r.ReadReply(answerQuery(t, s, r, nil, [][]byte{forged}), today)

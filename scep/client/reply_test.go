@@ -207,9 +207,13 @@ func TestReadReplySurvivesDamage(t *testing.T) {
 func TestReadReplyBoundsNesting(t *testing.T) {
 	s := newServer(t)
 	request, _ := exchangeFor(t, s, s.certificates())
-	deep := []byte(strings.Repeat("\x30\x80", 33) + strings.Repeat("\x00\x00", 33))
-	_, err := request.ReadReply(deep, today)
+	deep := func(levels int) []byte {
+		return []byte(strings.Repeat("\x30\x80", levels) + strings.Repeat("\x00\x00", levels))
+	}
+	_, err := request.ReadReply(deep(33), today)
 	wantError(t, err, "nested too deeply")
+	_, err = request.ReadReply(deep(32), today)
+	wantError(t, err, "no CMS")
 	runaway := []byte{0x30, 0x08, 0x30, 0x03, 0x04, 0x04, 0x00, 0x00, 0x00, 0x00}
 	_, err = request.ReadReply(runaway, today)
 	wantError(t, err, "not well-formed")

@@ -4,6 +4,8 @@ package conformance
 
 import (
 	"context"
+	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -112,14 +114,21 @@ func startMicromdm(t *testing.T, challenge string) string {
 	return "http://" + address + "/scep"
 }
 
+// freeAddress returns an address at which nobody listens. Its port is none of
+// those that the system gives to whoever asks for any: until scepserver has it,
+// and whenever it is started again, it could be another test's.
 func freeAddress(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	const lowest, beyond = 10_000, 30_000
+	for range 100 {
+		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", lowest+rand.IntN(beyond-lowest)))
+		if err == nil {
+			defer l.Close()
+			return l.Addr().String()
+		}
 	}
-	defer l.Close()
-	return l.Addr().String()
+	t.Fatal("no port is free")
+	return ""
 }
 
 // awaitAddress waits until somebody listens.
