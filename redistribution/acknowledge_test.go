@@ -184,16 +184,25 @@ func TestHistoryOfManyAttempts(t *testing.T) {
 	w.configure("rac1", depot.ConfigurationPolicy{AckTimeout: time.Hour})
 	w.issue("A", year)
 	w.clock.Advance(340 * day)
-	for range depot.MaxAcknowledgements + 2 {
+	for n := range depot.MaxAcknowledgements + 2 {
 		w.acknowledge("1001")
+		if n == depot.MaxAcknowledgements/2 { // which does not stall
+			_, _, err := w.service.Undo(t.Context(), "1001", "joe")
+			w.must(err)
+		}
 		w.clock.Advance(time.Hour)
 		w.sweep()
 	}
 	got := w.history(time.Time{})
-	for _, what := range []string{"redistribution.acknowledged", "redistribution.stalled"} {
-		if n := strings.Count(got, what); n != depot.MaxAcknowledgements {
-			t.Errorf("%d times %s, want %d: %s", n, what, depot.MaxAcknowledgements, got)
+	for what, want := range map[string]int{
+		"redistribution.acknowledged": depot.MaxAcknowledgements, "redistribution.stalled": depot.MaxAcknowledgements - 1,
+	} {
+		if n := strings.Count(got, what); n != want {
+			t.Errorf("%d times %s, want %d: %s", n, what, want, got)
 		}
+	}
+	if undone := fmt.Sprintf("redistribution.stalled %dh", 340*24+depot.MaxAcknowledgements/2+1); strings.Contains(got, undone) {
+		t.Errorf("what was undone stalled: %s", got)
 	}
 	if last := fmt.Sprintf("redistribution.stalled %dh", 340*24+depot.MaxAcknowledgements+2); !strings.HasSuffix(got, last) {
 		t.Errorf("the last is not %s: %s", last, got)
