@@ -214,7 +214,7 @@ func TestManyStars(t *testing.T) {
 		}
 	}
 	// A matcher that tries again from every star needs hours.
-	if took := time.Since(began); took > 5*time.Second {
+	if took := time.Since(began); took > time.Minute {
 		t.Errorf("20 matches took %v", took)
 	}
 }
