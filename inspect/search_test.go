@@ -214,7 +214,7 @@ func TestManyStars(t *testing.T) {
 		}
 	}
 	// A matcher that tries again from every star needs hours.
-	if took := time.Since(began); took > 5*time.Second {
+	if took := time.Since(began); took > time.Minute {
 		t.Errorf("20 matches took %v", took)
 	}
 }
@@ -241,6 +241,7 @@ func TestSyntaxErrors(t *testing.T) {
 		{`mode:stat*`, 1, `dynamic, intune, none, static`},
 		{`ip:10.0.0`, 1, `address or a network, as in ip:10.0.0.0/8`},
 		{`ip:10.0.0.0/33`, 1, `address or a network`},
+		{`ip:::ffff:10.0.0.0/104`, 1, `address or a network`},
 		{`ip:fe80::1%eth0`, 1, `address or a network`},
 		{`wire:-`, 1, `algorithm`},
 		{`clock:back`, 1, `one of moved`},

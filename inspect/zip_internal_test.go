@@ -61,6 +61,16 @@ func TestZIPBeyond4GiB(t *testing.T) {
 	}
 }
 
+// The old format counts to 65534: one more says that the number is elsewhere.
+func TestZIPCounts(t *testing.T) {
+	const small, large = 22, 56 + 20 + 22
+	for files, want := range map[uint64]int{0: small, 65534: small, 65535: large, 65536: large} {
+		if got := len(endOfDirectory(files, 1, 1)); got != want {
+			t.Errorf("%d files: the end has %d bytes, want %d", files, got, want)
+		}
+	}
+}
+
 // A file of 5 GiB in the archive, as its headers tell.
 func TestZIPHeadersOfLargeFiles(t *testing.T) {
 	e := entry{name: "index.csv", modified: indexTime, size: 5 << 30, compressed: 4<<30 + 7, offset: 6 << 30, deflated: true}

@@ -204,6 +204,49 @@ func TestHistory(t *testing.T) {
 	}
 }
 
+// TestHistoryOfAllWindow: what is due from its beginning is due when there is a
+// certificate.
+func TestHistoryOfAllWindow(t *testing.T) {
+	w := newWorld(t)
+	w.configure("rac1", depot.ConfigurationPolicy{WindowKind: "days_before", WindowValue: 365, WindowStrict: true})
+	w.issue("A", 10*day, func(i *depot.Issuance) { i.Identity.NotBefore = i.Identity.NotBefore.Add(-time.Hour) })
+	w.announced("due 1001")
+	if got, want := w.history(time.Time{}), "certificate.issued 0h, redistribution.due 0h"; got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+}
+
+// TestHistoryOfManyAttempts tells of those that are kept, each in its time.
+func TestHistoryOfManyAttempts(t *testing.T) {
+	w := newWorld(t)
+	w.configure("rac1", depot.ConfigurationPolicy{AckTimeout: time.Hour})
+	w.issue("A", year)
+	w.clock.Advance(340 * day)
+	for n := range depot.MaxAcknowledgements + 2 {
+		w.acknowledge("1001")
+		if n == depot.MaxAcknowledgements/2 { // which does not stall
+			_, _, err := w.service.Undo(t.Context(), "1001", "joe")
+			w.must(err)
+		}
+		w.clock.Advance(time.Hour)
+		w.sweep()
+	}
+	got := w.history(time.Time{})
+	for what, want := range map[string]int{
+		"redistribution.acknowledged": depot.MaxAcknowledgements, "redistribution.stalled": depot.MaxAcknowledgements - 1,
+	} {
+		if n := strings.Count(got, what); n != want {
+			t.Errorf("%d times %s, want %d: %s", n, what, want, got)
+		}
+	}
+	if undone := fmt.Sprintf("redistribution.stalled %dh", 340*24+depot.MaxAcknowledgements/2+1); strings.Contains(got, undone) {
+		t.Errorf("what was undone stalled: %s", got)
+	}
+	if last := fmt.Sprintf("redistribution.stalled %dh", 340*24+depot.MaxAcknowledgements+2); !strings.HasSuffix(got, last) {
+		t.Errorf("the last is not %s: %s", last, got)
+	}
+}
+
 // history is the story of the first certificate.
 func (w *world) history(asOf time.Time) string {
 	w.t.Helper()

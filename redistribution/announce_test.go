@@ -92,6 +92,7 @@ func TestMissing(t *testing.T) {
 		{"a second before it stalls", announced(acknowledged(current(), december(5)), "due:days_before:30"), december(6).Add(-time.Second), ""},
 		{"acknowledged by an earlier policy", acknowledged(current(), opening.Add(-5*day)), opening, "stalled:1@-3"},
 		{"and undone in the window", undone(acknowledged(current(), opening.Add(-time.Hour)), december(1).Add(time.Hour)), december(2), "due:days_before:30@1"},
+		{"and undone in the window, then superseded", superseded(undone(acknowledged(current(), opening.Add(-time.Hour)), december(1).Add(time.Hour)), december(3), "02"), december(4), "superseded:02@3 fulfilled:02@3"},
 		{"acknowledged again in time", acknowledged(current(), december(5), december(5).Add(time.Hour)), december(9), "due:days_before:30@1 stalled:2@6"},
 		{"acknowledged again when it stalled", acknowledged(current(), december(5), december(6)), december(9), "due:days_before:30@1 stalled:1@6 stalled:2@7"},
 		{"undone in time", undone(acknowledged(current(), december(5)), december(6).Add(-time.Second)), december(9), "due:days_before:30@1"},

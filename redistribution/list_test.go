@@ -2,6 +2,8 @@ package redistribution_test
 
 import (
 	"context"
+	"encoding/base64"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -102,6 +104,9 @@ func TestAsOf(t *testing.T) {
 		redistribution.Revoked: 1, redistribution.Expired: 1, redistribution.Due: 1, redistribution.Stalled: 2, redistribution.Superseded: 1, redistribution.Valid: 1,
 	})
 	count(begin.Add(10*year), map[redistribution.State]int{redistribution.Revoked: 1, redistribution.Superseded: 1, redistribution.Expired: 5})
+	if item, err := w.service.Show(t.Context(), "1002", begin.Add(10*year)); err != nil || item.SecondsLeft != 0 {
+		t.Errorf("%d seconds are left of what has expired, %v", item.SecondsLeft, err)
+	}
 	if _, err := w.service.Show(t.Context(), "1007", begin.Add(day)); !errors.Is(err, depot.ErrNotFound) {
 		t.Errorf("show what was not issued: %v", err)
 	}
@@ -211,7 +216,31 @@ func TestCursors(t *testing.T) {
 	page, err := w.service.List(t.Context(), redistribution.Query{Limit: 1})
 	w.must(err)
 	next := page.NextCursor
+	forged := func(change func(p map[string]any)) string {
+		text, err := base64.RawURLEncoding.DecodeString(next)
+		w.must(err)
+		p := map[string]any{}
+		w.must(json.Unmarshal(text, &p))
+		change(p)
+		// In the order in which a cursor has them, or it is refused for that.
+		text = nil
+		for _, name := range []string{"At", "Past", "Policy", "Depot"} {
+			if value, there := p[name]; there {
+				b, err := json.Marshal(value)
+				w.must(err)
+				text = append(text, fmt.Sprintf(",%q:%s", name, b)...)
+			}
+		}
+		return base64.RawURLEncoding.EncodeToString(fmt.Appendf(nil, "{%s}", text[1:]))
+	}
+	if forged(func(map[string]any) {}) != next {
+		t.Fatal("cursors are made in another way")
+	}
 	for name, q := range map[string]redistribution.Query{
+		"of no place": {Cursor: forged(func(p map[string]any) { p["Depot"] = "" })},
+		"a wrong policy": {Cursor: forged(func(p map[string]any) {
+			p["Policy"] = json.RawMessage(`{"Kind":"percent_remaining","Value":100,"Strict":false,"AckTimeout":0}`)
+		})},
 		"garbage":        {Cursor: "garbage"},
 		"not base64":     {Cursor: "!"},
 		"cut":            {Cursor: next[:len(next)-3]},
@@ -253,6 +282,12 @@ func TestOverride(t *testing.T) {
 	if err != nil || counts[redistribution.Due] != 1 || counts[redistribution.Valid] != 1 {
 		t.Errorf("counts: %v, %v", counts, err)
 	}
+	for strict, want := range map[bool]int{false: 0, true: 2} {
+		all := &redistribution.Policy{Kind: redistribution.DaysBefore, Value: 3650, Strict: strict}
+		if counts, err := w.service.Counts(t.Context(), nil, all, begin.Add(time.Second)); err != nil || counts[redistribution.Due] != want {
+			t.Errorf("strict %t: %v, %v", strict, counts, err)
+		}
+	}
 	wrong := &redistribution.Policy{Kind: redistribution.PercentRemaining, Value: 100}
 	if _, err := w.service.List(t.Context(), redistribution.Query{Policy: wrong}); !errors.Is(err, redistribution.ErrPolicy) {
 		t.Errorf("list by a policy that cannot be: %v", err)
@@ -277,9 +312,9 @@ func TestConfigurations(t *testing.T) {
 	if got := w.list(redistribution.Query{ConfigurationIDs: []string{"rac1"}}); len(got) != 0 {
 		t.Errorf("of the first: %v", got)
 	}
-	page, err = w.service.List(t.Context(), redistribution.Query{ConfigurationIDs: []string{"rac2", "rac2"}})
+	page, err = w.service.List(t.Context(), redistribution.Query{ConfigurationIDs: []string{"rac2", "rac2"}, Counts: true})
 	w.must(err)
-	if len(page.Items) != 1 || page.Policy == nil || page.Policy.String() != "percent_remaining:50" {
+	if len(page.Items) != 1 || page.Counts[redistribution.Due] != 1 || page.Policy == nil || page.Policy.String() != "percent_remaining:50" {
 		t.Errorf("of the second: %+v", page)
 	}
 	w.sweep()

@@ -73,6 +73,16 @@ func firstSweepIsLate(w *world) {
 	w.announced("due 1002, missed 1002, due 1001, superseded 1001, fulfilled 1001")
 }
 
+// TestLastSecond: what ends in a second is due until then.
+func TestLastSecond(t *testing.T) {
+	w := newWorld(t)
+	w.issue("A", 40*day)
+	w.clock.Set(begin.Add(40*day - time.Second))
+	w.announced("due 1001")
+	w.clock.Advance(time.Second)
+	w.announced("missed 1001")
+}
+
 // TestThereAndBack: however the clock goes, everything is announced once, and
 // what is issued while it is back is not forgotten.
 func TestThereAndBack(t *testing.T) { onEachStore(t, thereAndBack) }
@@ -261,13 +271,17 @@ func removedConfiguration(w *world) {
 	w.issue("A", year)
 	w.issue("B", year)
 	w.issue("B", year)
+	w.issue("C", year)
 	c, err := w.store.Configuration(t.Context(), "rac1")
 	w.must(err)
 	c.Revision, c.RemovedAt = c.Revision+1, w.clock.Now()
 	w.must(w.store.SetConfiguration(t.Context(), c, depot.EventConfigurationRemoved))
-	w.clock.Advance(2 * year)
+	w.clock.Advance(340 * day)
+	w.revoke("1004", depot.ReasonKeyCompromise) // in its window, of which nobody was told
 	w.announced("superseded 1002")
-	if got := w.list(redistribution.Query{ConfigurationIDs: []string{"rac1"}, States: redistribution.States()}); len(got) != 3 {
+	w.clock.Advance(2 * year)
+	w.announced("")
+	if got := w.list(redistribution.Query{ConfigurationIDs: []string{"rac1"}, States: redistribution.States()}); len(got) != 4 {
 		t.Errorf("listed by its id: %v", got)
 	}
 	if got := w.list(redistribution.Query{States: redistribution.States()}); len(got) != 0 {
@@ -307,6 +321,55 @@ func many(w *world) {
 	count("missed")
 	w.restart()
 	w.announced("")
+}
+
+// dying is a store that settles so often and never again.
+type dying struct {
+	depot.Depot
+	left int
+}
+
+func (d *dying) Settle(ctx context.Context, s depot.Settlement) (int, error) {
+	if d.left--; d.left < 0 {
+		return 0, depot.ErrUnavailable
+	}
+	return d.Depot.Settle(ctx, s)
+}
+
+// TestDeathBetweenPages: what ends in one second is more than a page, and the
+// server dies while it tells so. Nothing is left out by the next one,
+// and nothing told twice.
+func TestDeathBetweenPages(t *testing.T) {
+	const n = 505
+	w := newWorld(t)
+	var all []string
+	for i := range n {
+		all = append(all, w.issue(fmt.Sprint(i), 100*day))
+	}
+	tell := func(what string) {
+		t.Helper()
+		died := 0
+		for _, left := range []int{2, 1, 0} { // the first one between the pages: each leaves less to be done
+			s := redistribution.NewSweeper(&dying{w.store, left}, w.clock, nil, slog.New(slog.DiscardHandler))
+			if s.Sweep(t.Context()) != nil {
+				died++
+			}
+		}
+		w.sweep()
+		if got := strings.Count(w.news(), what); got != n || died == 0 {
+			t.Errorf("%d are %s after %d deaths, want %d", got, what, died, n)
+		}
+	}
+	w.clock.Advance(80 * day)
+	tell("due")
+	for _, r := range w.service.AcknowledgeMany(t.Context(), all, redistribution.Acknowledging{By: "jamf"}) {
+		w.must(r.Err)
+	}
+	w.sweep()
+	w.clock.Advance(day)
+	tell("stalled")
+	w.clock.Advance(20 * day)
+	tell("missed")
 }
 
 // TestTogether: sweeps that run at once, and while devices enrol, announce

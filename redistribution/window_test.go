@@ -158,6 +158,24 @@ func TestWindowOfNothing(t *testing.T) {
 	}
 }
 
+// TestWindowOfFractions: a window that would open within a second opens at its
+// beginning, and never before the certificate begins.
+func TestWindowOfFractions(t *testing.T) {
+	for _, c := range []struct {
+		policy         string
+		lifetime, want time.Duration
+	}{
+		{"percent_remaining:99", 1500 * time.Millisecond, 1500 * time.Millisecond},
+		{"percent_remaining:1", 1500 * time.Millisecond, time.Second},
+		{"days_before:1", 500 * time.Millisecond, 500 * time.Millisecond},
+		{"days_before:1", 3500 * time.Millisecond, 2 * time.Second},
+	} {
+		if lead := policy(t, c.policy).Lead(c.lifetime); lead != c.want {
+			t.Errorf("%s: Lead(%v) = %v, want %v", c.policy, c.lifetime, lead, c.want)
+		}
+	}
+}
+
 // TestPolicyText: marks in old stores have it.
 func TestPolicyText(t *testing.T) {
 	for want, p := range map[string]redistribution.Policy{

@@ -260,9 +260,12 @@ func TestWindowsUnseen(t *testing.T) {
 		return err
 	}
 	for name, see := range map[string]func() error{
-		"item":      func() error { _, err := d.WindowItem(ctx, windowSerial(1)); return err },
-		"item past": func() error { _, err := d.WindowItemPast(ctx, windowSerial(1), depottest.Epoch.AddDate(9, 0, 0)); return err },
-		"items":     func() error { _, err := d.WindowItems(ctx, depot.WindowQuery{Ranges: everyStanding()}); return err },
+		"item": func() error { _, err := d.WindowItem(ctx, windowSerial(1)); return err },
+		"item past": func() error {
+			_, err := d.WindowItemPast(ctx, windowSerial(1), depottest.Epoch.AddDate(9, 0, 0))
+			return err
+		},
+		"items": func() error { _, err := d.WindowItems(ctx, depot.WindowQuery{Ranges: everyStanding()}); return err },
 		"past": func() error {
 			_, err := d.WindowItemsPast(ctx, depot.WindowPastQuery{AsOf: depottest.Epoch})
 			return err

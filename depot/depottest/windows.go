@@ -394,6 +394,18 @@ func (s *suite) serialsPast(q depot.WindowPastQuery) (all []string) {
 	return nil
 }
 
+// wasNotThere asserts that nothing is told of certificates as of a time.
+func (s *suite) wasNotThere(asOf time.Time, numbers ...int) {
+	s.Helper()
+	for _, n := range numbers {
+		_, err := s.d.WindowItemPast(s.ctx, serial(n), asOf)
+		s.wantError("WindowItemPast of what was not there", err, depot.ErrNotFound)
+	}
+	places, err := s.d.Places(s.ctx, serialsOf(numbers...), asOf)
+	s.wantError("Places", err, nil)
+	s.equal("places of what was not there", places, make([]depot.Place, len(numbers)))
+}
+
 func (s *suite) windowPast() {
 	hour := func(n int) time.Time { return Epoch.Truncate(time.Second).Add(time.Duration(n) * time.Hour) }
 	issued := func(n, at int, device string) {
@@ -438,13 +450,7 @@ func (s *suite) windowPast() {
 	s.equal("not after from", s.serialsPast(depot.WindowPastQuery{AsOf: hour(6), NotAfterFrom: expires(2)}), []string{"02 current", "03 current"})
 	s.equal("device", s.serialsPast(depot.WindowPastQuery{AsOf: hour(6), DeviceKey: "another"}), []string{"02 current"})
 	s.equal("another configuration", s.serialsPast(depot.WindowPastQuery{AsOf: hour(6), ConfigurationIDs: []string{"rac1"}}), []string(nil))
-	for _, certificateSerial := range []string{serial(3), serial(4), serial(5), serial(6), "nonsense"} {
-		_, err := s.d.WindowItemPast(s.ctx, certificateSerial, hour(5))
-		s.wantError("WindowItemPast of what was not there", err, depot.ErrNotFound)
-	}
-	places, err := s.d.Places(s.ctx, serialsOf(3, 4, 5, 6), hour(5))
-	s.wantError("Places", err, nil)
-	s.equal("places of what was not there", places, make([]depot.Place, 4))
+	s.wasNotThere(hour(5), 3, 4, 5, 6)
 	current := func(i depot.WindowItem) bool { return i.Standing == depot.StandingCurrent }
 	s.equal("match", s.serialsPast(depot.WindowPastQuery{AsOf: hour(6), Match: current, Limit: 1}), []string{"02 current", "03 current"})
 	page, err := s.d.WindowItemsPast(s.ctx, depot.WindowPastQuery{AsOf: hour(4)})
