@@ -266,6 +266,24 @@ func TestActivateLate(t *testing.T) {
 	}
 }
 
+// When a lab's clock goes back over the birth of the RA, one of the generation
+// before is not the right one again, however young it is.
+func TestRAOfTheGenerationBefore(t *testing.T) {
+	a, c := opened(t, "chain-p256", today)
+	prepare(t, a)
+	c.Set(today.AddDate(0, 17, 0))
+	rotated, err := a.RotateRA()
+	must(t, err)
+	c.Set(today.AddDate(0, 18, 0))
+	activate(t, a) // late: with a new RA
+	c.Set(today.AddDate(0, 17, 1))
+	again, err := a.RotateRA()
+	must(t, err)
+	if f := a.InForce(); !rotated || !again || f.RA.CheckSignatureFrom(f.Issuer) != nil {
+		t.Errorf("rotated %t and %t, and the RA is of another generation", rotated, again)
+	}
+}
+
 // What a lab's clock makes impossible is said, and can be cancelled.
 func TestActivateBeforeItsTime(t *testing.T) {
 	a, c := opened(t, "single", today)

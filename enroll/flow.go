@@ -141,7 +141,7 @@ func (f *flow) decide(ctx context.Context) (depot.Identity, Outcome, error) {
 	}
 	auth, err := f.authorise(ctx)
 	if err != nil {
-		return depot.Identity{}, "", err
+		return depot.Identity{}, "", f.unlessOvertaken(ctx, err, h)
 	}
 	waits, err := f.needsApproval(ctx, auth)
 	if err != nil {

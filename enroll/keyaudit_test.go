@@ -103,6 +103,20 @@ func TestWeakKey(t *testing.T) {
 	}
 }
 
+// TestWeakKeyApproved: a key that an operator let pass is audited as well.
+func TestWeakKeyApproved(t *testing.T) {
+	h := furnishMemory(t)
+	r := h.weakRequest(t)
+	h.reconfigure(t, `{"approval":"manual"}`)
+	h.log.added = make(chan struct{}, 10)
+	defer h.audit(t)()
+	serial := h.approve(t, h.pends(t, r, encoded(t, r)).ID).Transaction.CertificateSerial
+	h.log.await(t)
+	if log := h.log.String(); !strings.Contains(log, "weak_key") || !strings.Contains(log, serial) {
+		t.Errorf("logged %s", log)
+	}
+}
+
 // TestAuditWaits until no enrolment is in flight.
 func TestAuditWaits(t *testing.T) {
 	h := newHouse(t, nil)

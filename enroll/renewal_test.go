@@ -284,6 +284,22 @@ func TestRenewalOfWhatWasRevoked(t *testing.T) {
 	})
 }
 
+// TestRenewalOfWhatWasRenewed while the request waited is not approved either.
+func TestRenewalOfWhatWasRenewed(t *testing.T) {
+	inEach(t, func(t *testing.T, h *house) {
+		h.renewing(t)
+		old := h.enrolOwn(t)
+		h.reconfigure(t, `{"approval":"manual"}`)
+		first, second := h.renewal(t, old), h.renewal(t, old)
+		one, two := h.pends(t, first, encoded(t, first)), h.pends(t, second, encoded(t, second))
+		h.approve(t, one.ID)
+		_, err := h.service.Approve(t.Context(), two.ID, operator, "")
+		if no, ok := refusal.Of(err); !ok || no.Reason != refusal.SignerNotTrusted || h.issued(t) != 2 {
+			t.Errorf("approve: %v; %d certificates", err, h.issued(t))
+		}
+	})
+}
+
 // TestParallelRenewals has 16 devices hold one old certificate: each asks for
 // a key of its own transaction, and only one gets a certificate.
 func TestParallelRenewals(t *testing.T) {

@@ -342,6 +342,21 @@ func TestRetransmittedAtOnce(t *testing.T) {
 	})
 }
 
+// TestChallengeUsedAtOnce: nor is one whose challenge was good for the message
+// that it repeats, and is used up when it asks.
+func TestChallengeUsedAtOnce(t *testing.T) {
+	inEach(t, func(t *testing.T, h *house) {
+		r := h.request(t)
+		raw, other := encoded(t, r), encoded(t, r)
+		var first *x509.Certificate
+		judge := &judge{refuses: refusal.New(refusal.ChallengeUsed, "spent"), asked: func() { first = h.enrolled(t, r, raw, enroll.Issued) }}
+		a := h.service.Answer(t.Context(), enroll.Request{Configuration: h.judged(judge), Message: other})
+		if again := h.certificate(t, r, a, enroll.Repeated); !again.Equal(first) || h.issued(t) != 1 {
+			t.Errorf("%d certificates", h.issued(t))
+		}
+	})
+}
+
 // TestChallengeSpent meanwhile is a refusal, and a failed signature or commit
 // spends nothing.
 func TestChallengeSpent(t *testing.T) {

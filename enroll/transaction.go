@@ -1,6 +1,7 @@
 package enroll
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"errors"
@@ -141,6 +142,20 @@ func (f *flow) replayed(ctx context.Context, last depot.Transaction) error {
 	}
 	return refusal.New(refusal.Replayed, "the identical message was answered at %s with certificate %s",
 		t.At.Format(time.RFC3339), t.CertificateSerial)
+}
+
+// unlessOvertaken tells a challenge that was used before, which is refused, from
+// one that another request of the transaction has used since its history was
+// read: a retransmission is decided anew.
+func (f *flow) unlessOvertaken(ctx context.Context, cause error, before history) error {
+	if no, refused := refusal.Of(cause); !refused || no.Reason != refusal.ChallengeUsed {
+		return cause
+	}
+	now, err := f.history(ctx)
+	if err == nil && now.last.Sequence != before.last.Sequence {
+		err = fmt.Errorf("challenge was used by another request of the transaction: %w", depot.ErrTransactionConflict)
+	}
+	return cmp.Or(err, cause)
 }
 
 func (f *flow) publicKeySHA256() [32]byte {
