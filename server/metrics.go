@@ -93,9 +93,12 @@ func newMetrics(version string, g *gate) *metrics {
 			Help: "SCEP messages refused because their challenge had expired; they are among the rejected ones too.",
 		}),
 	}
+	for _, outcome := range enroll.Outcomes() {
+		m.duration.WithLabelValues(string(outcome)) // so that the first one is a rise
+	}
 	for _, reason := range refusal.Reasons() {
 		if aboutChallenge(reason) {
-			m.rejected.WithLabelValues(string(reason)) // so that the first one is a rise
+			m.rejected.WithLabelValues(string(reason))
 		}
 	}
 	queue := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
