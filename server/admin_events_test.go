@@ -219,6 +219,36 @@ func TestItemWait(t *testing.T) {
 	})
 }
 
+// Who waits sees the event of a removal before the removal has been answered;
+// that is too early to let its token go on waiting.
+func TestWaitEndsWithTokenInTheEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := open(t, inMemory, func(h *house) {
+			h.wrap = func(d depot.Depot) depot.Depot { return &slowRemoval{d} }
+		})
+		reader := h.newToken("reader", "read")
+		_, page := h.eventsOf("")
+		removed := h.later(h.request(reader, "GET", "/api/v1/events?wait=10m&types=configuration.added&after="+page["through"].(string), ""))
+		synctest.Wait()
+		begin := time.Now()
+		if a := h.api("DELETE", "/api/v1/tokens/reader", ""); a.status != 204 {
+			t.Fatal(a.body)
+		}
+		if a := <-removed; a.status != 401 || time.Since(begin) != 0 {
+			t.Errorf("removed: %d after %v", a.status, time.Since(begin))
+		}
+	})
+}
+
+// slowRemoval lets everybody look at what a removal stored before it ends.
+type slowRemoval struct{ depot.Depot }
+
+func (d *slowRemoval) RemoveToken(ctx context.Context, id, by string, at time.Time) (depot.Token, error) {
+	t, err := d.Depot.RemoveToken(ctx, id, by, at)
+	synctest.Wait()
+	return t, err
+}
+
 // A token that is removed, or expires, while its request waits is good for
 // nothing.
 func TestWaitEndsWithToken(t *testing.T) {

@@ -95,6 +95,24 @@ func TestBrowsersAreKeptOut(t *testing.T) {
 	}
 }
 
+// No answer of the admin listener is kept by anybody on the way, or taken for
+// something else by a browser; some hold secrets.
+func TestAdminHeaders(t *testing.T) {
+	h := open(t, inMemory)
+	for _, a := range []reply{
+		h.api("GET", "/api/v1/certificates", ""), h.api("POST", "/api/v1/tokens", `{"name":"reader","scopes":["read"]}`), h.api("GET", "/metrics", ""),
+		h.api("GET", "/nothing", ""), h.api("PUT", "/version", ""), h.as("wrong", "GET", "/api/v1/tokens", ""),
+	} {
+		for name, want := range map[string]string{
+			"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff", "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+		} {
+			if got := a.header.Get(name); got != want {
+				t.Errorf("%d %.60s: %s is %q", a.status, a.body, name, got)
+			}
+		}
+	}
+}
+
 func TestProblems(t *testing.T) {
 	h := open(t)
 	h.object("POST", "/api/v1/configurations", `{"name":"second"}`, 201)

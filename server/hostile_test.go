@@ -5,10 +5,13 @@ import (
 	"fmt"
 	"maps"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"understudy.example/understudy/ca"
 )
@@ -179,5 +182,94 @@ func TestChallengeWishes(t *testing.T) {
 		if a.status != 422 || strings.Join(fields, " ") != want {
 			t.Errorf("%s: %d %v, want %s", body, a.status, fields, want)
 		}
+	}
+}
+
+// What is at the end of what is allowed is allowed; one more is not.
+func TestEndsOfRanges(t *testing.T) {
+	h := open(t, inMemory)
+	certificate := serialOf(h.enrol("C02XL0GTJGH5"))
+	padded := func(n int) string { return `{"name":"a"}` + strings.Repeat(" ", n-len(`{"name":"a"}`)) }
+	for n, want := range map[int]int{1 << 20: http.StatusUnprocessableEntity, 1<<20 + 1: http.StatusRequestEntityTooLarge} {
+		if a := h.api("POST", "/api/v1/tokens", padded(n)); a.status != want {
+			t.Errorf("a body of %d bytes: %d, want %d", n, a.status, want)
+		}
+	}
+	for query, want := range map[string]int{
+		"certificates?limit=500": 200, "certificates?limit=501": 400, "certificates?limit=1": 200, "certificates?limit=0": 400,
+		"events?wait=10m": 200, "events?wait=10m0.5s": 400, "events?wait=-1ns": 400, // there are events: nobody waits
+		"redistribution?days=3650": 200, "redistribution?days=3651": 400, "redistribution?days=0": 200, "redistribution?days=-1": 400,
+		"redistribution?percent=99": 200, "redistribution?percent=100": 400, "redistribution?percent=1": 200, "redistribution?percent=0": 400,
+	} {
+		if a := h.api("GET", "/api/v1/"+query, ""); a.status != want {
+			t.Errorf("%s: %d %s", query, a.status, a.body)
+		}
+	}
+	h.object("POST", "/api/v1/configurations", `{"name":"one-time","mode":"dynamic"}`, 201)
+	for seconds, want := range map[int]int{-1: 422, 0: 201, 1: 201, 2592000: 201, 2592001: 422} {
+		if a := h.api("POST", "/api/v1/challenges", fmt.Sprintf(`{"configuration":"one-time","ttl_seconds":%d}`, seconds)); a.status != want {
+			t.Errorf("a challenge for %d seconds: %d %s", seconds, a.status, a.body)
+		}
+	}
+	used := "/api/v1/certificates/" + certificate + "/used"
+	for _, test := range []struct {
+		late time.Duration
+		want int
+	}{{time.Second, http.StatusUnprocessableEntity}, {0, http.StatusOK}} {
+		if a := h.api("POST", used, fmt.Sprintf(`{"at":%q}`, text(h.clock.Now().Add(test.late)))); a.status != test.want {
+			t.Errorf("used %v from now: %d %s", test.late, a.status, a.body)
+		}
+	}
+	h.clock.Advance(340 * day)
+	for n, want := range map[int]int{200: http.StatusOK, 201: http.StatusBadRequest} {
+		r := h.request(token, "POST", "/api/v1/redistribution/rd_"+certificate+"/ack", "")
+		r.Header.Set("Idempotency-Key", strings.Repeat("k", n))
+		if a := do(h.Admin(), r); a.status != want {
+			t.Errorf("a key of %d bytes: %d, want %d", n, a.status, want)
+		}
+	}
+}
+
+// A CRL is kept by nobody for longer than it is good.
+func TestCRLIsNotKeptBeyondItsEnd(t *testing.T) {
+	h := open(t, inMemory)
+	issuer := h.authority.Issuer()
+	h.clock.Set(issuer.NotAfter.Add(-30 * time.Second))
+	if a := h.get(crlPath(issuer)); a.status != http.StatusOK || !strings.HasPrefix(a.header.Get("Cache-Control"), "max-age=30,") {
+		t.Errorf("30 seconds before the issuer's end: %d, %q", a.status, a.header.Get("Cache-Control"))
+	}
+}
+
+// Guesses at the password of a challenge page are limited as messages are.
+func TestChallengePageIsLimited(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const limit = 3
+		h := open(t, inMemory, limited(limit))
+		h.object("POST", "/api/v1/configurations", `{"name":"one-time","mode":"dynamic"}`, 201)
+		ask := func() reply {
+			r := httptest.NewRequest(http.MethodGet, "/scep/one-time/challenge", nil)
+			r.SetBasicAuth("one-time", "guess")
+			return do(h.Public(), r)
+		}
+		for range limit {
+			if a := ask(); a.status != http.StatusUnauthorized {
+				t.Errorf("a guess: %d", a.status)
+			}
+		}
+		if a := ask(); a.status != http.StatusTooManyRequests || a.header.Get("Retry-After") != "20" {
+			t.Errorf("one too many: %d, Retry-After %q", a.status, a.header.Get("Retry-After"))
+		}
+	})
+}
+
+// An answer to GetNextCACert that was signed later than it is now, because a lab
+// moved its clock back, is not given again.
+func TestNextCAAfterTheClockWentBack(t *testing.T) {
+	h := open(t, inMemory, ownAuthority(ca.ShapeChain))
+	h.object("POST", "/api/v1/authority/rollover/prepare", "", 200)
+	later := h.get("/scep?operation=GetNextCACert")
+	h.clock.Advance(-time.Second)
+	if now := h.get("/scep?operation=GetNextCACert"); later.status != http.StatusOK || now.status != http.StatusOK || now.body == later.body {
+		t.Errorf("%d and %d, the same: %v", later.status, now.status, now.body == later.body)
 	}
 }

@@ -25,6 +25,7 @@ import (
 	"understudy.example/understudy/depot"
 	"understudy.example/understudy/scep"
 	"understudy.example/understudy/scep/client"
+	"understudy.example/understudy/server"
 )
 
 // pipes is a listener without a network, so that a bubble of package synctest
@@ -297,6 +298,36 @@ func TestConnectionsAreShared(t *testing.T) {
 		}
 		s.close()
 	})
+}
+
+// Who has no connection any more is forgotten; one that is closed twice gives
+// back one place.
+func TestClientsAreForgotten(t *testing.T) {
+	calls := &pipes{calls: make(chan net.Conn, 1), closed: make(chan struct{})}
+	l, remembered := server.NewSharing(calls)
+	accept := func(address string) net.Conn {
+		t.Helper()
+		_, theirs := net.Pipe()
+		calls.calls <- comingFrom{theirs, net.TCPAddrFromAddrPort(netip.MustParseAddrPort(address))}
+		c, err := l.Accept()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return c
+	}
+	for i := range 1000 {
+		accept(fmt.Sprintf("192.0.%d.%d:1", i/250, i%250)).Close()
+	}
+	if n := remembered(); n != 0 {
+		t.Errorf("%d of 1000 that left are remembered", n)
+	}
+	first := accept("192.0.2.1:1")
+	accept("192.0.2.1:2")
+	first.Close()
+	first.Close()
+	if n := remembered(); n != 1 {
+		t.Errorf("%d are remembered, want 1", n)
+	}
 }
 
 // What is in flight at a stop finishes, and /readyz has turned before.

@@ -93,11 +93,7 @@ func newMetrics(version string, g *gate) *metrics {
 			Help: "Challenges refused because they had expired; they are among the rejected ones too.",
 		}),
 	}
-	for _, reason := range refusal.Reasons() {
-		if aboutChallenge(reason) {
-			m.rejected.WithLabelValues(string(reason)) // so that the first one is a rise
-		}
-	}
+	m.beginAtZero()
 	queue := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "understudy_queue_length",
 		Help: "SCEP messages that wait for their turn.",
@@ -113,6 +109,19 @@ func newMetrics(version string, g *gate) *metrics {
 	// One for all requests: it is the handler that counts how many there are.
 	m.handler = promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{MaxRequestsInFlight: maxScrapes})
 	return m
+}
+
+// beginAtZero shows what can be counted before there is any, so that the first
+// one is a rise.
+func (m *metrics) beginAtZero() {
+	for _, outcome := range enroll.Outcomes() {
+		m.duration.WithLabelValues(string(outcome))
+	}
+	for _, reason := range refusal.Reasons() {
+		if aboutChallenge(reason) {
+			m.rejected.WithLabelValues(string(reason))
+		}
+	}
 }
 
 // transaction counts the end of one.

@@ -125,6 +125,7 @@ func TestMetrics(t *testing.T) {
 		`understudy_http_requests_total{code="200",operation="PKIOperation"}`:                                                   "1",
 		`understudy_http_requests_total{code="400",operation="PKIOperation"}`:                                                   "1",
 		`understudy_transaction_duration_seconds_count{outcome="issued"}`:                                                       "1",
+		`understudy_transaction_duration_seconds_count{outcome="failed"}`:                                                       "0", // and not absent: its first is a rise
 		`understudy_transaction_duration_seconds_count{outcome="refused"}`:                                                      "1",
 		`understudy_transaction_duration_seconds_bucket{outcome="issued",le="+Inf"}`:                                            "1",
 		fmt.Sprintf(`understudy_transactions_total{configuration=%q,outcome="refused",reason="bad_message"}`, h.live.Record.ID): "1",

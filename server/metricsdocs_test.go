@@ -148,8 +148,10 @@ func TestDeployedMetricsExist(t *testing.T) {
 		}
 		for _, name := range regexp.MustCompile(`\bunderstudy_[a-z_]+`).FindAllString(string(text), -1) {
 			base := name
-			if kind := have[strings.TrimSuffix(name, "_bucket")]; strings.HasPrefix(kind, "histogram") {
-				base = strings.TrimSuffix(name, "_bucket")
+			for _, part := range []string{"_bucket", "_count"} {
+				if whole, found := strings.CutSuffix(name, part); found && strings.HasPrefix(have[whole], "histogram") {
+					base = whole
+				}
 			}
 			if have[base] == "" {
 				t.Errorf("%s names %s, which does not exist", filepath.Base(file), name)
