@@ -259,6 +259,21 @@ func TestMoved(t *testing.T) {
 	}
 }
 
+// TestNobodyThere: the service does not listen any more where it was, and is
+// found where it is now.
+func TestNobodyThere(t *testing.T) {
+	w := newWorld(t)
+	old := `{"value":[{"providerName":"ScepRequestValidationFEService","uri":"https://127.0.0.1:1/old"}]}`
+	w.fail(t, fake.Fault{Service: fake.ServiceGraph, Body: &old, Times: 1})
+	c := w.client(t, func(o *intune.Options) { o.Cloud.IntuneHosts = []string{"127.0.0.1:1"} })
+	if err := c.Validate(t.Context(), w.good(t)); err != nil {
+		t.Error(err)
+	}
+	if n := w.calls(fake.ServiceGraph); n != 2 {
+		t.Errorf("%d discoveries, want 2", n)
+	}
+}
+
 // TestDirectory is what Graph may list, and what is made of it.
 func TestDirectory(t *testing.T) {
 	w := newWorld(t)
@@ -398,7 +413,7 @@ func (w *world) together(t *testing.T, n int, do func() error) {
 }
 
 // TestHangingUp: a device that hangs up while Intune is asked does not have the
-// service looked for again.
+// service looked for again, nor does an answer that nobody can read.
 func TestHangingUp(t *testing.T) {
 	w := newWorld(t)
 	c, s := w.client(t), w.good(t)
@@ -415,6 +430,11 @@ func TestHangingUp(t *testing.T) {
 	cancel()
 	if err := <-hungUp; !errors.Is(err, context.Canceled) {
 		t.Errorf("who hung up: %v", err)
+	}
+	html := "<html>maintenance</html>"
+	w.fail(t, fake.Fault{Service: fake.ServiceValidate, Body: &html, Times: 1})
+	if err := c.Validate(t.Context(), s); err == nil {
+		t.Error("HTML was taken for a yes")
 	}
 	if err := c.Validate(t.Context(), s); err != nil {
 		t.Error(err)
