@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
+	"net/http/httptest"
 	"runtime"
 	"strings"
 	"sync"
@@ -159,6 +160,8 @@ func TestFailures(t *testing.T) {
 		"validate 429":      {fake.Fault{Service: fake.ServiceValidate, Status: 429, RetryAfterSeconds: 30}, "status", "429", 1},
 		"validate 500":      {fake.Fault{Service: fake.ServiceValidate, Status: 500}, "status", "500", 1},
 		"validate 503":      {fake.Fault{Service: fake.ServiceValidate, Status: 503}, "status", "503", 1},
+		"validate 503 wait": {fake.Fault{Service: fake.ServiceValidate, Status: 503, RetryAfterSeconds: 30}, "status", "503", 1},
+		"validate 429 ages": {fake.Fault{Service: fake.ServiceValidate, Status: 429, RetryAfterSeconds: 1_000_000}, "status", "429", 1},
 		"validate HTML":     {fake.Fault{Service: fake.ServiceValidate, Body: body("<html>maintenance</html>")}, "unreadable", "<html>", 1},
 		"validate {}":       {fake.Fault{Service: fake.ServiceValidate, Body: body("{}")}, "refused", "without a code", 1},
 		"validate null":     {fake.Fault{Service: fake.ServiceValidate, Body: body(`{"code":null}`)}, "refused", "without a code", 1},
@@ -207,6 +210,8 @@ func TestFailures(t *testing.T) {
 				var wait *intune.WaitError
 				if err := c.Validate(t.Context(), s); !errors.As(err, &wait) || len(w.Calls()) != n {
 					t.Errorf("during the pause that Microsoft asked for: %v, %d calls more", err, len(w.Calls())-n)
+				} else if left := time.Until(wait.Until); left > time.Hour {
+					t.Errorf("%s are believed", left)
 				}
 				return
 			}
@@ -256,6 +261,41 @@ func TestMoved(t *testing.T) {
 				t.Errorf("%d discoveries, want 2", n)
 			}
 		})
+	}
+}
+
+// TestRetryAfterDate: the pause may be given as its end, and only that of a
+// service that is overloaded counts.
+func TestRetryAfterDate(t *testing.T) {
+	for name, c := range map[string]struct {
+		status int
+		until  time.Duration // from now
+		waits  bool
+	}{
+		"to come": {503, time.Minute, true}, "past": {503, -time.Minute, false}, "of another status": {403, time.Minute, false},
+	} {
+		w := newWorld(t)
+		troubled := httptest.NewTLSServer(http.HandlerFunc(func(out http.ResponseWriter, r *http.Request) {
+			if strings.HasSuffix(r.URL.Path, "/validateRequest") {
+				out.Header().Set("Retry-After", time.Now().Add(c.until).UTC().Format(http.TimeFormat))
+				out.WriteHeader(c.status)
+				return
+			}
+			w.ServeHTTP(out, r)
+		}))
+		t.Cleanup(troubled.Close)
+		w.SetBase(troubled.URL)
+		client := w.client(t, func(o *intune.Options) {
+			o.Cloud.Authority, o.Cloud.GraphURL, o.RootCAs = w.Authority(), w.GraphURL(), x509.NewCertPool()
+			o.RootCAs.AddCert(troubled.Certificate())
+		})
+		if err := client.Validate(t.Context(), w.good(t)); err == nil {
+			t.Errorf("%s: taken for a yes", name)
+		}
+		var wait *intune.WaitError
+		if err := client.Validate(t.Context(), w.good(t)); errors.As(err, &wait) != c.waits {
+			t.Errorf("%s: %v, want it to wait: %v", name, err, c.waits)
+		}
 	}
 }
 
