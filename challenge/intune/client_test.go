@@ -339,9 +339,14 @@ func TestDirectory(t *testing.T) {
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
 			w.SetEndpoints(tc.list)
-			err := w.client(t).Validate(t.Context(), w.good(t))
+			c := w.client(t)
+			err := c.Validate(t.Context(), w.good(t))
 			if (err == nil) != (tc.words == "") || err != nil && !strings.Contains(err.Error(), tc.words) {
 				t.Errorf("got %v, want %q", err, tc.words)
+			}
+			w.SetEndpoints(nil)
+			if err := c.Validate(t.Context(), w.good(t)); err != nil {
+				t.Errorf("when Graph says better: %v", err)
 			}
 		})
 	}
@@ -407,6 +412,28 @@ func TestStaleToken(t *testing.T) {
 	}
 }
 
+// TestStaleTokenTwice: whoever learns late that the old token is not taken does
+// not throw the new one away.
+func TestStaleTokenTwice(t *testing.T) {
+	w := newWorld(t)
+	c := w.client(t)
+	if err := c.Validate(t.Context(), w.good(t)); err != nil {
+		t.Fatal(err)
+	}
+	w.clock.Advance(2 * time.Hour)
+	s := w.good(t)
+	w.fail(t, fake.Fault{Service: fake.ServiceValidate, DelaySeconds: 0.5, Times: 1})
+	late := make(chan error, 1)
+	go func() { late <- c.Validate(t.Context(), s) }()
+	w.underWay()
+	if err := errors.Join(c.Validate(t.Context(), s), <-late); err != nil {
+		t.Error(err)
+	}
+	if n := w.calls(fake.ServiceToken); n != 3 {
+		t.Errorf("%d token requests, want 3", n)
+	}
+}
+
 // TestStaleTokenForGraph is the same when the service is looked for.
 func TestStaleTokenForGraph(t *testing.T) {
 	w := newWorld(t)
@@ -464,9 +491,7 @@ func TestHangingUp(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	hungUp := make(chan error, 1)
 	go func() { hungUp <- c.Validate(ctx, s) }()
-	for len(w.Faults()) > 0 {
-		runtime.Gosched()
-	}
+	w.underWay()
 	cancel()
 	if err := <-hungUp; !errors.Is(err, context.Canceled) {
 		t.Errorf("who hung up: %v", err)
@@ -497,22 +522,38 @@ func TestEnvironment(t *testing.T) {
 }
 
 // TestGivingUp: a device that hangs up does not take the others down, and its
-// own call ends at once.
+// own call ends at once. What it began for all of them goes on.
 func TestGivingUp(t *testing.T) {
-	w := newWorld(t)
-	c, s := w.client(t), w.good(t)
-	w.fail(t, fake.Fault{Service: fake.ServiceToken, DelaySeconds: 0.3, Times: 1})
-	ctx, cancel := context.WithCancel(t.Context())
-	first := make(chan error, 1)
-	go func() { first <- c.Validate(ctx, s) }()
-	second := make(chan error, 1)
-	go func() { second <- c.Validate(t.Context(), s) }()
-	cancel()
-	if err := <-first; !errors.Is(err, context.Canceled) {
-		t.Errorf("who gave up: %v", err)
+	for name, fault := range map[string]fake.Fault{
+		"token for Graph":  {Service: fake.ServiceToken},
+		"token for Intune": {Service: fake.ServiceToken, Skip: 1},
+		"discovery":        {Service: fake.ServiceGraph},
+	} {
+		w := newWorld(t)
+		c, s := w.client(t), w.good(t)
+		fault.DelaySeconds, fault.Times = 0.3, 1
+		w.fail(t, fault)
+		ctx, cancel := context.WithCancel(t.Context())
+		first := make(chan error, 1)
+		go func() { first <- c.Validate(ctx, s) }()
+		w.underWay()
+		cancel()
+		if err := <-first; !errors.Is(err, context.Canceled) {
+			t.Errorf("%s: who gave up: %v", name, err)
+		}
+		if err := c.Validate(t.Context(), s); err != nil {
+			t.Errorf("%s: who came then: %v", name, err)
+		}
+		if tokens, discoveries := w.calls(fake.ServiceToken), w.calls(fake.ServiceGraph); tokens != 2 || discoveries != 1 {
+			t.Errorf("%s: %d token requests and %d discoveries, want 2 and 1", name, tokens, discoveries)
+		}
 	}
-	if err := <-second; err != nil {
-		t.Errorf("who stayed: %v", err)
+}
+
+// underWay returns when every fault has its calls.
+func (w *world) underWay() {
+	for len(w.Faults()) > 0 {
+		runtime.Gosched()
 	}
 }
 
