@@ -120,6 +120,36 @@ func TestRetriesUntilDead(t *testing.T) {
 	r.none(t)
 }
 
+// Attempts are put off by a little more or less than the wait, so that many do
+// not come at once.
+func TestJitter(t *testing.T) {
+	waited := func(w *world) time.Duration {
+		id, _ := w.add(receive(t, status(http.StatusBadGateway)).URL)
+		w.run()
+		w.issued(1)
+		w.result(notify.ResultFailed)
+		w.eventually("saved", func() bool { return w.show(id).Waiting == 1 })
+		page, err := w.service.Deliveries(t.Context(), depot.NotificationQuery{WebhookID: id})
+		if err != nil || len(page.Items) != 1 {
+			t.Fatalf("waiting: %+v, %v", page, err)
+		}
+		return page.Items[0].NextAt.Sub(w.wall.Now())
+	}
+	if d := waited(newWorld(t, func(o *notify.Options) { o.Jitter = func(d time.Duration) time.Duration { return d + 7*time.Second } })); d != 8*time.Second {
+		t.Errorf("waits %s, want 8s", d)
+	}
+	different := map[time.Duration]bool{}
+	for range 8 {
+		d := waited(newWorld(t, func(o *notify.Options) { o.Jitter = nil }))
+		if different[d] = true; d < 800*time.Millisecond || d > 1200*time.Millisecond {
+			t.Errorf("waits %s, want about a second", d)
+		}
+	}
+	if len(different) == 1 {
+		t.Error("all wait for the same time")
+	}
+}
+
 // The machine's clock goes back, because it was wrong before: what waits does
 // not wait until that time comes again.
 func TestClockGoesBack(t *testing.T) {
@@ -207,6 +237,9 @@ func TestGone(t *testing.T) {
 	s := w.show(id)
 	if !strings.Contains(s.DisabledWhy, "410") || !s.DisabledAt.Equal(w.clock.Now()) || s.Revision != 2 || s.ChangedBy != "policy: deliveries" {
 		t.Errorf("disabled: %+v", s.Webhook)
+	}
+	if page, err := w.service.Deliveries(t.Context(), depot.NotificationQuery{WebhookID: id}); err != nil || len(page.Items) != 1 || page.Items[0].Attempts != 0 {
+		t.Errorf("waiting: %+v, %v; want one that has all its attempts before it", page.Items, err)
 	}
 	ids = append(ids, w.issued(3)...)
 	w.wall.Advance(time.Hour)

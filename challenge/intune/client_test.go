@@ -5,8 +5,10 @@ import (
 	"crypto/x509"
 	"encoding/json"
 	"errors"
+	"io"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"runtime"
 	"strings"
 	"sync"
@@ -275,19 +277,9 @@ func TestRetryAfterDate(t *testing.T) {
 		"to come": {503, time.Minute, true}, "past": {503, -time.Minute, false}, "of another status": {403, time.Minute, false},
 	} {
 		w := newWorld(t)
-		troubled := httptest.NewTLSServer(http.HandlerFunc(func(out http.ResponseWriter, r *http.Request) {
-			if strings.HasSuffix(r.URL.Path, "/validateRequest") {
-				out.Header().Set("Retry-After", time.Now().Add(c.until).UTC().Format(http.TimeFormat))
-				out.WriteHeader(c.status)
-				return
-			}
-			w.ServeHTTP(out, r)
-		}))
-		t.Cleanup(troubled.Close)
-		w.SetBase(troubled.URL)
-		client := w.client(t, func(o *intune.Options) {
-			o.Cloud.Authority, o.Cloud.GraphURL, o.RootCAs = w.Authority(), w.GraphURL(), x509.NewCertPool()
-			o.RootCAs.AddCert(troubled.Certificate())
+		client := w.troubled(t, func(out http.ResponseWriter) {
+			out.Header().Set("Retry-After", time.Now().Add(c.until).UTC().Format(http.TimeFormat))
+			out.WriteHeader(c.status)
 		})
 		if err := client.Validate(t.Context(), w.good(t)); err == nil {
 			t.Errorf("%s: taken for a yes", name)
@@ -296,6 +288,50 @@ func TestRetryAfterDate(t *testing.T) {
 		if err := client.Validate(t.Context(), w.good(t)); errors.As(err, &wait) != c.waits {
 			t.Errorf("%s: %v, want it to wait: %v", name, err, c.waits)
 		}
+	}
+}
+
+// troubled returns the client of a cloud in which something else answers when
+// Intune is asked about a request. It speaks HTTP/1.
+func (w *world) troubled(t *testing.T, validate func(http.ResponseWriter)) *intune.Client {
+	t.Helper()
+	server := httptest.NewTLSServer(http.HandlerFunc(func(out http.ResponseWriter, r *http.Request) {
+		if strings.HasSuffix(r.URL.Path, "/validateRequest") {
+			validate(out)
+			return
+		}
+		w.ServeHTTP(out, r)
+	}))
+	t.Cleanup(server.Close)
+	w.SetBase(server.URL)
+	return w.client(t, func(o *intune.Options) {
+		o.Cloud.Authority, o.Cloud.GraphURL, o.RootCAs = w.Authority(), w.GraphURL(), x509.NewCertPool()
+		o.RootCAs.AddCert(server.Certificate())
+	})
+}
+
+// TestSwitchedProtocol: nothing is read from a connection that is another
+// protocol's from now on; no deadline would end it.
+func TestSwitchedProtocol(t *testing.T) {
+	w := newWorld(t)
+	left := make(chan error, 1)
+	c := w.troubled(t, func(out http.ResponseWriter) {
+		conn, _, err := out.(http.Hijacker).Hijack()
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		defer conn.Close()
+		conn.SetReadDeadline(time.Now().Add(20 * time.Second))
+		io.WriteString(conn, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: forever\r\n\r\n")
+		_, err = io.Copy(io.Discard, conn)
+		left <- err
+	})
+	if err := c.Validate(t.Context(), w.good(t)); err == nil || !strings.Contains(err.Error(), "another protocol") {
+		t.Errorf("got %v", err)
+	}
+	if err := <-left; errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Error("the connection was held until the server ended it")
 	}
 }
 
