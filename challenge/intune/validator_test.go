@@ -77,7 +77,7 @@ func TestRefusals(t *testing.T) {
 	nothing := "{}" // is an answer: without a code it is no
 	w.fail(t, fake.Fault{Service: fake.ServiceValidate, Times: 1, Body: &nothing})
 	_, err = v.Validate(t.Context(), a)
-	if _, ok := refusal.Of(err); !ok || errors.Is(err, challenge.ErrInDoubt) {
+	if no, ok := refusal.Of(err); !ok || no.Text != "the challenge could not be validated" || errors.Is(err, challenge.ErrInDoubt) {
 		t.Errorf("an answer without a code: %v", err)
 	}
 
