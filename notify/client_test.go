@@ -110,6 +110,13 @@ func TestHostileURLsAreNotCalled(t *testing.T) {
 			t.Errorf("%s: status %d", hostile, r.Status)
 		}
 	}
+	// The host is allowed now, and the rest of the URL is not.
+	c = notify.NewClient(targets(t, "127.0.0.1"), notify.ClientOptions{})
+	for _, hostile := range []string{strings.Replace(url, "://", "://user:password@", 1), url + "/#fragment"} {
+		if r := sent(t, c, hostile); r.Err == nil {
+			t.Errorf("%s: status %d", hostile, r.Status)
+		}
+	}
 	if reached.Load() != 0 {
 		t.Error("the victim was reached")
 	}

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"runtime"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -120,6 +121,36 @@ func TestRetriesUntilDead(t *testing.T) {
 	r.none(t)
 }
 
+// Attempts are put off by a little more or less than the wait, so that many do
+// not come at once.
+func TestJitter(t *testing.T) {
+	waited := func(w *world) time.Duration {
+		id, _ := w.add(receive(t, status(http.StatusBadGateway)).URL)
+		w.run()
+		w.issued(1)
+		w.result(notify.ResultFailed)
+		w.eventually("saved", func() bool { return w.show(id).Waiting == 1 })
+		page, err := w.service.Deliveries(t.Context(), depot.NotificationQuery{WebhookID: id})
+		if err != nil || len(page.Items) != 1 {
+			t.Fatalf("waiting: %+v, %v", page, err)
+		}
+		return page.Items[0].NextAt.Sub(w.wall.Now())
+	}
+	if d := waited(newWorld(t, func(o *notify.Options) { o.Jitter = func(d time.Duration) time.Duration { return d + 7*time.Second } })); d != 8*time.Second {
+		t.Errorf("waits %s, want 8s", d)
+	}
+	different := map[time.Duration]bool{}
+	for range 8 {
+		d := waited(newWorld(t, func(o *notify.Options) { o.Jitter = nil }))
+		if different[d] = true; d < 800*time.Millisecond || d > 1200*time.Millisecond {
+			t.Errorf("waits %s, want about a second", d)
+		}
+	}
+	if len(different) == 1 {
+		t.Error("all wait for the same time")
+	}
+}
+
 // The machine's clock goes back, because it was wrong before: what waits does
 // not wait until that time comes again.
 func TestClockGoesBack(t *testing.T) {
@@ -207,6 +238,9 @@ func TestGone(t *testing.T) {
 	s := w.show(id)
 	if !strings.Contains(s.DisabledWhy, "410") || !s.DisabledAt.Equal(w.clock.Now()) || s.Revision != 2 || s.ChangedBy != "policy: deliveries" {
 		t.Errorf("disabled: %+v", s.Webhook)
+	}
+	if page, err := w.service.Deliveries(t.Context(), depot.NotificationQuery{WebhookID: id}); err != nil || len(page.Items) != 1 || page.Items[0].Attempts != 0 {
+		t.Errorf("waiting: %+v, %v; want one that has all its attempts before it", page.Items, err)
 	}
 	ids = append(ids, w.issued(3)...)
 	w.wall.Advance(time.Hour)
@@ -488,6 +522,8 @@ func TestUnwantedEventsAreNotSaved(t *testing.T) {
 	id, _ := w.add(r.URL, string(depot.EventRedistributionDue))
 	w.issued(2500)
 	w.run()
+	// Nor would another process look at all of them again.
+	w.eventually("place is saved", func() bool { return w.show(id).Through > 1000 })
 	w.store.happen(depot.Event{Type: depot.EventRedistributionDue})
 	r.next(t)
 	w.result(notify.ResultDelivered)
@@ -499,6 +535,91 @@ func TestUnwantedEventsAreNotSaved(t *testing.T) {
 	})
 	if s := w.show(id); s.Through != 2502 {
 		t.Errorf("stands at %d", s.Through)
+	}
+}
+
+// A receiver gets four at once, and the place is saved after at most 32: as
+// many come twice when the process is killed.
+func TestFewUnderWay(t *testing.T) {
+	w := newWorld(t)
+	var mu sync.Mutex
+	now, most, unsaved, mostUnsaved := 0, 0, 0, 0
+	four := make(chan struct{})
+	r := receive(t, func(n int, _ http.ResponseWriter, _ *http.Request) {
+		mu.Lock()
+		now, unsaved = now+1, unsaved+1
+		most, mostUnsaved = max(most, now), max(mostUnsaved, unsaved)
+		mu.Unlock()
+		if n == 4 {
+			for range 1000 { // in which a fifth would come
+				yield()
+			}
+			close(four)
+		}
+		<-four
+		mu.Lock()
+		now--
+		mu.Unlock()
+	})
+	id, _ := w.add(r.URL, string(depot.EventCertificateIssued))
+	ids := w.issued(200)
+	w.store.set(func() {
+		for i := range uint64(100) { // the first half waits
+			w.store.notifications[id][2+i] = depot.Notification{WebhookID: id, Event: 2 + i, Attempts: 1}
+		}
+		w.store.through[id] = 101
+		w.store.onSave = func() error {
+			mu.Lock()
+			defer mu.Unlock()
+			unsaved = 0
+			return nil
+		}
+	})
+	w.run()
+	once(t, r.events(t, 200), ids)
+	w.stop()
+	if most != 4 || mostUnsaved > 32 {
+		t.Errorf("%d at once, %d before a save; want 4 and at most 32", most, mostUnsaved)
+	}
+}
+
+// Of what waits the earliest is next, and what has no event any more is given
+// up without bothering the receiver.
+func TestWhatWaits(t *testing.T) {
+	w := newWorld(t)
+	r := receive(t, nil)
+	id, _ := w.add(r.URL, string(depot.EventCertificateIssued))
+	ids := w.issued(3)
+	w.store.set(func() {
+		for event, n := range map[uint64]depot.Notification{
+			2: {Attempts: 5, NextAt: w.wall.Now().Add(10 * time.Minute)}, 3: {Attempts: 1, NextAt: w.wall.Now().Add(time.Second)},
+			4: {Attempts: 2, NextAt: w.wall.Now().Add(time.Minute)}, 999: {Attempts: 5, NextAt: w.wall.Now().Add(2 * time.Minute)},
+		} {
+			n.WebhookID, n.Event = id, event
+			w.store.notifications[id][event] = n
+		}
+		w.store.through[id] = 4
+	})
+	w.run()
+	for _, step := range []struct {
+		wait time.Duration
+		id   string
+	}{{time.Second, ids[1]}, {time.Minute, ids[2]}, {10 * time.Minute, ids[0]}} {
+		if step.id == ids[0] {
+			w.wall.Advance(2 * time.Minute)
+			w.result(notify.ResultDead)
+		}
+		w.wall.Advance(step.wait)
+		if got := r.next(t).event(); got != step.id {
+			t.Errorf("after %s more: %s, want %s", step.wait, got, step.id)
+		}
+		w.result(notify.ResultDelivered)
+	}
+	w.stop()
+	r.none(t)
+	page, err := w.service.Deliveries(t.Context(), depot.NotificationQuery{WebhookID: id, Dead: true})
+	if err != nil || len(page.Items) != 1 || page.Items[0].Event != 999 || page.Items[0].LastError != "the event is not there any more" {
+		t.Errorf("given up: %+v, %v", page.Items, err)
 	}
 }
 

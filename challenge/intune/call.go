@@ -200,10 +200,10 @@ func resultOf(err error) string {
 		return "ok"
 	case errors.As(err, &forbidden):
 		return "forbidden_host"
+	case errors.As(err, &status): // before what kept it from a second try
+		return "status"
 	case errors.As(err, &wait):
 		return "waiting"
-	case errors.As(err, &status):
-		return "status"
 	case errors.Is(err, errUnreadable):
 		return "unreadable"
 	case errors.Is(err, context.DeadlineExceeded), errors.As(err, &timeout) && timeout.Timeout():

@@ -5,7 +5,10 @@ import (
 	"crypto/x509"
 	"encoding/json"
 	"errors"
+	"io"
 	"net/http"
+	"net/http/httptest"
+	"os"
 	"runtime"
 	"strings"
 	"sync"
@@ -159,6 +162,8 @@ func TestFailures(t *testing.T) {
 		"validate 429":      {fake.Fault{Service: fake.ServiceValidate, Status: 429, RetryAfterSeconds: 30}, "status", "429", 1},
 		"validate 500":      {fake.Fault{Service: fake.ServiceValidate, Status: 500}, "status", "500", 1},
 		"validate 503":      {fake.Fault{Service: fake.ServiceValidate, Status: 503}, "status", "503", 1},
+		"validate 503 wait": {fake.Fault{Service: fake.ServiceValidate, Status: 503, RetryAfterSeconds: 30}, "status", "503", 1},
+		"validate 429 ages": {fake.Fault{Service: fake.ServiceValidate, Status: 429, RetryAfterSeconds: 1_000_000}, "status", "429", 1},
 		"validate HTML":     {fake.Fault{Service: fake.ServiceValidate, Body: body("<html>maintenance</html>")}, "unreadable", "<html>", 1},
 		"validate {}":       {fake.Fault{Service: fake.ServiceValidate, Body: body("{}")}, "refused", "without a code", 1},
 		"validate null":     {fake.Fault{Service: fake.ServiceValidate, Body: body(`{"code":null}`)}, "refused", "without a code", 1},
@@ -207,6 +212,8 @@ func TestFailures(t *testing.T) {
 				var wait *intune.WaitError
 				if err := c.Validate(t.Context(), s); !errors.As(err, &wait) || len(w.Calls()) != n {
 					t.Errorf("during the pause that Microsoft asked for: %v, %d calls more", err, len(w.Calls())-n)
+				} else if left := time.Until(wait.Until); left > time.Hour {
+					t.Errorf("%s are believed", left)
 				}
 				return
 			}
@@ -259,6 +266,90 @@ func TestMoved(t *testing.T) {
 	}
 }
 
+// TestRetryAfterDate: the pause may be given as its end, and only that of a
+// service that is overloaded counts.
+func TestRetryAfterDate(t *testing.T) {
+	for name, c := range map[string]struct {
+		status int
+		until  time.Duration // from now
+		waits  bool
+	}{
+		"to come": {503, time.Minute, true}, "past": {503, -time.Minute, false}, "of another status": {403, time.Minute, false},
+	} {
+		w := newWorld(t)
+		client := w.troubled(t, func(out http.ResponseWriter) {
+			out.Header().Set("Retry-After", time.Now().Add(c.until).UTC().Format(http.TimeFormat))
+			out.WriteHeader(c.status)
+		})
+		if err := client.Validate(t.Context(), w.good(t)); err == nil {
+			t.Errorf("%s: taken for a yes", name)
+		}
+		var wait *intune.WaitError
+		if err := client.Validate(t.Context(), w.good(t)); errors.As(err, &wait) != c.waits {
+			t.Errorf("%s: %v, want it to wait: %v", name, err, c.waits)
+		}
+	}
+}
+
+// troubled returns the client of a cloud in which something else answers when
+// Intune is asked about a request. It speaks HTTP/1.
+func (w *world) troubled(t *testing.T, validate func(http.ResponseWriter)) *intune.Client {
+	t.Helper()
+	server := httptest.NewTLSServer(http.HandlerFunc(func(out http.ResponseWriter, r *http.Request) {
+		if strings.HasSuffix(r.URL.Path, "/validateRequest") {
+			validate(out)
+			return
+		}
+		w.ServeHTTP(out, r)
+	}))
+	t.Cleanup(server.Close)
+	w.SetBase(server.URL)
+	return w.client(t, func(o *intune.Options) {
+		o.Cloud.Authority, o.Cloud.GraphURL, o.RootCAs = w.Authority(), w.GraphURL(), x509.NewCertPool()
+		o.RootCAs.AddCert(server.Certificate())
+	})
+}
+
+// TestSwitchedProtocol: nothing is read from a connection that is another
+// protocol's from now on; no deadline would end it.
+func TestSwitchedProtocol(t *testing.T) {
+	w := newWorld(t)
+	left := make(chan error, 1)
+	c := w.troubled(t, func(out http.ResponseWriter) {
+		conn, _, err := out.(http.Hijacker).Hijack()
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		defer conn.Close()
+		conn.SetReadDeadline(time.Now().Add(20 * time.Second))
+		io.WriteString(conn, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: forever\r\n\r\n")
+		_, err = io.Copy(io.Discard, conn)
+		left <- err
+	})
+	if err := c.Validate(t.Context(), w.good(t)); err == nil || !strings.Contains(err.Error(), "another protocol") {
+		t.Errorf("got %v", err)
+	}
+	if err := <-left; errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Error("the connection was held until the server ended it")
+	}
+}
+
+// TestNobodyThere: the service does not listen any more where it was, and is
+// found where it is now.
+func TestNobodyThere(t *testing.T) {
+	w := newWorld(t)
+	old := `{"value":[{"providerName":"ScepRequestValidationFEService","uri":"https://127.0.0.1:1/old"}]}`
+	w.fail(t, fake.Fault{Service: fake.ServiceGraph, Body: &old, Times: 1})
+	c := w.client(t, func(o *intune.Options) { o.Cloud.IntuneHosts = []string{"127.0.0.1:1"} })
+	if err := c.Validate(t.Context(), w.good(t)); err != nil {
+		t.Error(err)
+	}
+	if n := w.calls(fake.ServiceGraph); n != 2 {
+		t.Errorf("%d discoveries, want 2", n)
+	}
+}
+
 // TestDirectory is what Graph may list, and what is made of it.
 func TestDirectory(t *testing.T) {
 	w := newWorld(t)
@@ -284,9 +375,14 @@ func TestDirectory(t *testing.T) {
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
 			w.SetEndpoints(tc.list)
-			err := w.client(t).Validate(t.Context(), w.good(t))
+			c := w.client(t)
+			err := c.Validate(t.Context(), w.good(t))
 			if (err == nil) != (tc.words == "") || err != nil && !strings.Contains(err.Error(), tc.words) {
 				t.Errorf("got %v, want %q", err, tc.words)
+			}
+			w.SetEndpoints(nil)
+			if err := c.Validate(t.Context(), w.good(t)); err != nil {
+				t.Errorf("when Graph says better: %v", err)
 			}
 		})
 	}
@@ -352,6 +448,28 @@ func TestStaleToken(t *testing.T) {
 	}
 }
 
+// TestStaleTokenTwice: whoever learns late that the old token is not taken does
+// not throw the new one away.
+func TestStaleTokenTwice(t *testing.T) {
+	w := newWorld(t)
+	c := w.client(t)
+	if err := c.Validate(t.Context(), w.good(t)); err != nil {
+		t.Fatal(err)
+	}
+	w.clock.Advance(2 * time.Hour)
+	s := w.good(t)
+	w.fail(t, fake.Fault{Service: fake.ServiceValidate, DelaySeconds: 0.5, Times: 1})
+	late := make(chan error, 1)
+	go func() { late <- c.Validate(t.Context(), s) }()
+	w.underWay()
+	if err := errors.Join(c.Validate(t.Context(), s), <-late); err != nil {
+		t.Error(err)
+	}
+	if n := w.calls(fake.ServiceToken); n != 3 {
+		t.Errorf("%d token requests, want 3", n)
+	}
+}
+
 // TestStaleTokenForGraph is the same when the service is looked for.
 func TestStaleTokenForGraph(t *testing.T) {
 	w := newWorld(t)
@@ -398,7 +516,7 @@ func (w *world) together(t *testing.T, n int, do func() error) {
 }
 
 // TestHangingUp: a device that hangs up while Intune is asked does not have the
-// service looked for again.
+// service looked for again, nor does an answer that nobody can read.
 func TestHangingUp(t *testing.T) {
 	w := newWorld(t)
 	c, s := w.client(t), w.good(t)
@@ -409,12 +527,15 @@ func TestHangingUp(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	hungUp := make(chan error, 1)
 	go func() { hungUp <- c.Validate(ctx, s) }()
-	for len(w.Faults()) > 0 {
-		runtime.Gosched()
-	}
+	w.underWay()
 	cancel()
 	if err := <-hungUp; !errors.Is(err, context.Canceled) {
 		t.Errorf("who hung up: %v", err)
+	}
+	html := "<html>maintenance</html>"
+	w.fail(t, fake.Fault{Service: fake.ServiceValidate, Body: &html, Times: 1})
+	if err := c.Validate(t.Context(), s); err == nil {
+		t.Error("HTML was taken for a yes")
 	}
 	if err := c.Validate(t.Context(), s); err != nil {
 		t.Error(err)
@@ -437,22 +558,38 @@ func TestEnvironment(t *testing.T) {
 }
 
 // TestGivingUp: a device that hangs up does not take the others down, and its
-// own call ends at once.
+// own call ends at once. What it began for all of them goes on.
 func TestGivingUp(t *testing.T) {
-	w := newWorld(t)
-	c, s := w.client(t), w.good(t)
-	w.fail(t, fake.Fault{Service: fake.ServiceToken, DelaySeconds: 0.3, Times: 1})
-	ctx, cancel := context.WithCancel(t.Context())
-	first := make(chan error, 1)
-	go func() { first <- c.Validate(ctx, s) }()
-	second := make(chan error, 1)
-	go func() { second <- c.Validate(t.Context(), s) }()
-	cancel()
-	if err := <-first; !errors.Is(err, context.Canceled) {
-		t.Errorf("who gave up: %v", err)
+	for name, fault := range map[string]fake.Fault{
+		"token for Graph":  {Service: fake.ServiceToken},
+		"token for Intune": {Service: fake.ServiceToken, Skip: 1},
+		"discovery":        {Service: fake.ServiceGraph},
+	} {
+		w := newWorld(t)
+		c, s := w.client(t), w.good(t)
+		fault.DelaySeconds, fault.Times = 0.3, 1
+		w.fail(t, fault)
+		ctx, cancel := context.WithCancel(t.Context())
+		first := make(chan error, 1)
+		go func() { first <- c.Validate(ctx, s) }()
+		w.underWay()
+		cancel()
+		if err := <-first; !errors.Is(err, context.Canceled) {
+			t.Errorf("%s: who gave up: %v", name, err)
+		}
+		if err := c.Validate(t.Context(), s); err != nil {
+			t.Errorf("%s: who came then: %v", name, err)
+		}
+		if tokens, discoveries := w.calls(fake.ServiceToken), w.calls(fake.ServiceGraph); tokens != 2 || discoveries != 1 {
+			t.Errorf("%s: %d token requests and %d discoveries, want 2 and 1", name, tokens, discoveries)
+		}
 	}
-	if err := <-second; err != nil {
-		t.Errorf("who stayed: %v", err)
+}
+
+// underWay returns when every fault has its calls.
+func (w *world) underWay() {
+	for len(w.Faults()) > 0 {
+		runtime.Gosched()
 	}
 }
 

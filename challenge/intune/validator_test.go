@@ -62,6 +62,9 @@ func TestRefusals(t *testing.T) {
 		if !ok || no.Reason != reason || no.Text != text {
 			t.Errorf("got %v (%+v), want %s with the text %q", err, no, reason, text)
 		}
+		if inDoubt := text == "the challenge could not be validated"; errors.Is(err, challenge.ErrInDoubt) != inDoubt {
+			t.Errorf("%v: it may help to ask again: %v, want %v", err, !inDoubt, inDoubt)
+		}
 	}
 	w.fail(t, fake.Fault{Service: fake.ServiceValidate, Times: 1, Code: "ChallengeExpired", Description: "too old"})
 	_, err := v.Validate(t.Context(), a)
@@ -70,6 +73,13 @@ func TestRefusals(t *testing.T) {
 	w.fail(t, fake.Fault{Service: fake.ServiceValidate, Times: 1, Status: 500})
 	_, err = v.Validate(t.Context(), a)
 	wantRefusal(err, refusal.ChallengeRefused, "the challenge could not be validated")
+
+	nothing := "{}" // is an answer: without a code it is no
+	w.fail(t, fake.Fault{Service: fake.ServiceValidate, Times: 1, Body: &nothing})
+	_, err = v.Validate(t.Context(), a)
+	if no, ok := refusal.Of(err); !ok || no.Text != "the challenge could not be validated" || errors.Is(err, challenge.ErrInDoubt) {
+		t.Errorf("an answer without a code: %v", err)
+	}
 
 	without := a
 	without.Challenge = challenge.Secret{}
