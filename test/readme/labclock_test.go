@@ -8,6 +8,7 @@ import (
 
 // TestLabClock lives through the years that docs/lab-clock.md shows.
 func TestLabClock(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	address, secret := serve(t, dir, labShown)
 	years := block(t, labClockShown)
