@@ -228,6 +228,17 @@ func TestWindowByDevice(t *testing.T) {
 	}
 }
 
+// TestWindowSerial takes a certificate serial in any form.
+func TestWindowSerial(t *testing.T) {
+	t.Parallel()
+	for _, serial := range []string{"0a", "0A", "a", "00:0A", "000a"} {
+		stub := &adminStub{answers: map[string][]answer{"GET " + windowsPath + "/rd_0a": {{200, itemIn("due")}}}}
+		if _, stderr, code := stub.verb(t, "window", "show", serial); code != 0 {
+			t.Errorf("%s: exit code %d, asked %q: %s", serial, code, stub.asked, stderr)
+		}
+	}
+}
+
 // TestWindowWait asks until the item is superseded, cannot be any more, or the
 // time is over.
 func TestWindowWait(t *testing.T) {
