@@ -262,6 +262,35 @@ func TestWindowByDevice(t *testing.T) {
 	}
 }
 
+// TestNoDevices also removes a list that came by the API, under the name that
+// the configuration has by then.
+func TestNoDevices(t *testing.T) {
+	t.Parallel()
+	stub := &adminStub{answers: map[string][]answer{
+		"PATCH /api/v1/configurations/lab":          {{200, "{}"}},
+		"DELETE /api/v1/configurations/lab/devices": {{204, ""}},
+		"DELETE /api/v1/configurations/new/devices": {{404, "{}"}},
+	}}
+	for renamed, line := range map[string][]string{"lab": nil, "new": {"--rename", "new"}} {
+		stub.asked = nil
+		_, stderr, code := stub.verb(t, append([]string{"config", "set", "lab", "--no-devices", "-o", "json"}, line...)...)
+		if want := "DELETE /api/v1/configurations/" + renamed + "/devices"; code != 0 || len(stub.asked) != 2 || stub.asked[1] != want {
+			t.Errorf("exit code %d, asked %q, want %s: %s", code, stub.asked, want, stderr)
+		}
+	}
+}
+
+// TestWindowSerial takes a certificate serial in any form.
+func TestWindowSerial(t *testing.T) {
+	t.Parallel()
+	for _, serial := range []string{"0a", "0A", "a", "00:0A", "000a"} {
+		stub := &adminStub{answers: map[string][]answer{"GET " + windowsPath + "/rd_0a": {{200, itemIn("due")}}}}
+		if _, stderr, code := stub.verb(t, "window", "show", serial); code != 0 {
+			t.Errorf("%s: exit code %d, asked %q: %s", serial, code, stub.asked, stderr)
+		}
+	}
+}
+
 // TestWindowWait asks until the item is superseded, cannot be any more, or the
 // time is over.
 func TestWindowWait(t *testing.T) {

@@ -22,6 +22,7 @@ const (
 // TestConformanceCommands runs what docs/conformance.md shows against our
 // server, each block with the challenge in a file and in the environment.
 func TestConformanceCommands(t *testing.T) {
+	t.Parallel()
 	const secret = "0123456789abcdefABCDEF"
 	server := understudy.Start(t, program.Options{Env: []string{"UNDERSTUDY_STATIC_SECRET=" + secret}})
 	at, err := url.Parse(server.SCEPURL)

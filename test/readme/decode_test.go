@@ -11,6 +11,7 @@ import (
 // TestDecode runs the commands of docs/decode.md in the repository, and looks
 // for the text that each of them is said to print.
 func TestDecode(t *testing.T) {
+	t.Parallel()
 	root, err := program.ModuleRoot()
 	if err != nil {
 		t.Fatal(err)

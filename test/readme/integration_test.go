@@ -17,6 +17,7 @@ const integration = "docs/mdm-integration.md"
 // TestIntegration is an MDM vendor's first afternoon: every command of the
 // document, one after another, and its receiver.
 func TestIntegration(t *testing.T) {
+	t.Parallel()
 	need(t, "curl", "python3")
 	dir := t.TempDir()
 	address, secret := serve(t, dir, integrationShown)

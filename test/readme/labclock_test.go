@@ -8,6 +8,7 @@ import (
 
 // TestLabClock lives through the years that docs/lab-clock.md shows.
 func TestLabClock(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	address, secret := serve(t, dir, labShown)
 	years := block(t, labClockShown)
@@ -17,7 +18,7 @@ func TestLabClock(t *testing.T) {
 		t.Fatalf("%s: %v\n%s", years.Where(), err, out)
 	}
 	for _, want := range []string{
-		`moved +no\n`, `moved +336d ahead`, `lab time +2035-01-01T00:00:00Z`, `lab time +2034-12-31T00:00:`, `frozen +yes`,
+		`moved +no\n`, `moved +336d ahead`, `lab time +2035-01-01T00:\d\d:\d\dZ`, `lab time +2034-12-31T00:\d\d:\d\dZ`, `frozen +yes`,
 		`under a clock +336d ahead of the machine's clock`, `holds`,
 	} {
 		if !regexp.MustCompile(want).Match(out) {

@@ -15,6 +15,7 @@ var link = regexp.MustCompile(`\]\(([^)#:]+)(#[^)]*)?\)`)
 // TestLinksLeadSomewhere follows the links between the project's documents and
 // to its folders.
 func TestLinksLeadSomewhere(t *testing.T) {
+	t.Parallel()
 	const root = "../.."
 	followed := 0
 	err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {

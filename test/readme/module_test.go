@@ -16,6 +16,7 @@ import (
 // TestImport requires the module from another one, with the commands and the
 // import line that the README shows.
 func TestImport(t *testing.T) {
+	t.Parallel()
 	root, err := program.ModuleRoot()
 	if err != nil {
 		t.Fatal(err)
@@ -63,6 +64,7 @@ func goBlock(t *testing.T) string {
 // TestRename gives a copy of the module another path. The script builds it;
 // what is left to see is that the old path is gone.
 func TestRename(t *testing.T) {
+	t.Parallel()
 	root, err := program.ModuleRoot()
 	if err != nil {
 		t.Fatal(err)

@@ -77,6 +77,7 @@ const (
 
 // TestEveryBlockIsRun fails on a block of commands that no test runs.
 func TestEveryBlockIsRun(t *testing.T) {
+	t.Parallel()
 	seen := map[string]bool{}
 	for _, block := range blocks(t) {
 		if block.Language == "" {
@@ -104,6 +105,7 @@ func TestEveryBlockIsRun(t *testing.T) {
 
 // TestFirstScreen is the reader's first minute: serve, enrol, look.
 func TestFirstScreen(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	address, secret := serve(t, dir, serveShown)
 
@@ -130,6 +132,7 @@ func TestFirstScreen(t *testing.T) {
 
 // TestOperating is an operator's day: approve, revoke, roll over.
 func TestOperating(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	address, secret := serve(t, dir, serveShown)
 	day := block(t, operatingShown)
@@ -151,6 +154,7 @@ func TestOperating(t *testing.T) {
 // TestModes enrols in each of Okta's modes, the last one by a fake Microsoft
 // cloud.
 func TestModes(t *testing.T) {
+	t.Parallel()
 	need(t, "curl")
 	dir := t.TempDir()
 	address, _ := serve(t, dir, serveShown)
@@ -253,6 +257,7 @@ func serve(t *testing.T, dir, begin string) (address, secret string) {
 
 // TestOneLineOfJSON runs the command that the README gives for CI.
 func TestOneLineOfJSON(t *testing.T) {
+	t.Parallel()
 	shown := block(t, jsonShown)
 	command := shell(t, t.TempDir(), "exec env "+shown.Text)
 	stdout, err := command.StdoutPipe()

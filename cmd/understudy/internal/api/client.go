@@ -22,7 +22,10 @@ import (
 
 const (
 	maxAnswer = 64 << 20 // bytes; a list of 500 identities has well under one MiB
-	timeout   = 30 * time.Second
+	// timeout is what the server allows itself for what may take long, such as
+	// counting as of a time in the past. That nobody answers at all is noticed
+	// much earlier, when connecting.
+	timeout = 10 * time.Minute
 )
 
 // Client is one server's admin API.

@@ -93,6 +93,20 @@ func TestRedirect(t *testing.T) {
 	}
 }
 
+// TestLongAnswer: what never ends is not kept.
+func TestLongAnswer(t *testing.T) {
+	t.Parallel()
+	client := newClient(t, func(w http.ResponseWriter, _ *http.Request) {
+		part := make([]byte, 1<<20)
+		for range 65 {
+			_, _ = w.Write(part)
+		}
+	})
+	if _, err := client.Bytes(context.Background(), "/x"); err == nil || !strings.Contains(err.Error(), "longer than 67108864 bytes") {
+		t.Errorf("65 MiB: %v", err)
+	}
+}
+
 func TestUnreachable(t *testing.T) {
 	t.Parallel()
 	server := httptest.NewServer(http.NotFoundHandler())

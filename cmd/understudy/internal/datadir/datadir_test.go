@@ -73,11 +73,13 @@ func TestAdminToken(t *testing.T) {
 	if err := os.Remove(d.Token()); err != nil {
 		t.Fatal(err)
 	}
-	if err := datadir.WritePrivate(d.Token(), []byte("\n")); err != nil {
-		t.Fatal(err)
-	}
-	if got, err := d.AdminToken(); err == nil {
-		t.Errorf("empty file: %q, want an error", got)
+	for _, text := range []string{"\n", strings.Repeat("x", 31) + "\n"} {
+		if err := datadir.WritePrivate(d.Token(), []byte(text)); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := d.AdminToken(); err == nil {
+			t.Errorf("%d characters: %q, want an error", len(text)-1, got)
+		}
 	}
 }
 

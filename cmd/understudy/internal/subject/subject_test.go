@@ -46,6 +46,9 @@ func TestParse(t *testing.T) {
 		{"CN=C02XL0GTJGH5/8d5f0c1e", "2.5.4.3=C02XL0GTJGH5/8d5f0c1e"},
 		{"CN=C02XL0GTJGH5,8d5f0c1e", "2.5.4.3=C02XL0GTJGH5,8d5f0c1e"},
 		{"CN=a=b", "2.5.4.3=a=b"},
+		// One form's separator is the other's value.
+		{"CN=a/OU=b", "2.5.4.3=a/OU=b"},
+		{"/CN=a,OU=b/O=c", "2.5.4.3=a,OU=b,2.5.4.10=c"},
 		{`CN=a\,OU=b`, "2.5.4.3=a,OU=b"},
 		{`CN=a\2cb\\`, `2.5.4.3=a,b\`},
 		{"CN=Über", "2.5.4.3=Über"},
