@@ -37,6 +37,7 @@ func TestUsageErrors(t *testing.T) {
 		"accents holds no token, which is one word": {"cert", "list", "--server", "http://127.0.0.1:1", "--token-file", accents},
 		"read admin token: open ":                   {"cert", "list", "--server", "http://127.0.0.1:1", "--token-file", words + "s"},
 		"read backup: open ":                        {"restore", words + ".tar"},
+		`"-5/min" is not a rate`:                    {"settings", "--rate-limit=-5/min"},
 		"--strict goes with --days":                 {"window", "list", "--strict", "--percent", "20"},
 		"--output junit is for results":             {"conformance", "--list", "-o", "junit"},
 		"C takes letters, digits":                   {"mac", "enroll", "--url", "http://127.0.0.1:1/", "--out", "mac", "--subject", "C=Dä"},
