@@ -28,12 +28,17 @@ func windowStates() []string {
 	return []string{"valid", "due", "acknowledged", "stalled", "superseded", "expired", "revoked"}
 }
 
+// windowRule says when windows open, if not as the configurations have it.
+type windowRule struct {
+	Days    *int `from:"flag" xor:"policy" placeholder:"N" help:"As if windows opened N days before expiry, whatever the configurations say."`
+	Percent *int `from:"flag" xor:"policy" placeholder:"N" help:"As if windows opened when N percent of the lifetime are left."`
+	Strict  bool `from:"flag" help:"With --days: a certificate that lives no longer than that is in its window from the first day."`
+}
+
 // windowQuery says which items, and by which rule and clock.
 type windowQuery struct {
-	Configuration string    `from:"flag" placeholder:"NAME" help:"Of this configuration."`
-	Days          *int      `from:"flag" xor:"policy" placeholder:"N" help:"As if windows opened N days before expiry, whatever the configurations say."`
-	Percent       *int      `from:"flag" xor:"policy" placeholder:"N" help:"As if windows opened when N percent of the lifetime are left."`
-	Strict        bool      `from:"flag" help:"With --days: a certificate that lives no longer than that is in its window from the first day."`
+	Configuration string `from:"flag" placeholder:"NAME" help:"Of this configuration."`
+	windowRule    `embed:""`
 	AsOf          time.Time `from:"flag" placeholder:"TIME" help:"As it was or will be at this time, as 2027-10-23T00:00:00Z (default: now)."`
 }
 
@@ -46,19 +51,28 @@ func (q windowQuery) path() string {
 }
 
 // values is the query for the server.
-func (q windowQuery) values() (map[string][]string, error) {
+func (r windowRule) values() (map[string][]string, error) {
 	values := map[string][]string{}
 	switch {
-	case q.Days != nil:
-		values["days"] = []string{fmt.Sprint(*q.Days)}
-	case q.Percent != nil:
-		values["percent"] = []string{fmt.Sprint(*q.Percent)}
+	case r.Days != nil:
+		values["days"] = []string{fmt.Sprint(*r.Days)}
+	case r.Percent != nil:
+		values["percent"] = []string{fmt.Sprint(*r.Percent)}
 	}
-	if q.Strict {
-		if q.Days == nil {
+	if r.Strict {
+		if r.Days == nil {
 			return nil, usagef("--strict goes with --days")
 		}
 		values["strict"] = []string{"true"}
+	}
+	return values, nil
+}
+
+// values is the query for the server.
+func (q windowQuery) values() (map[string][]string, error) {
+	values, err := q.windowRule.values()
+	if err != nil {
+		return nil, err
 	}
 	if !q.AsOf.IsZero() {
 		values["as_of"] = []string{output.Time(q.AsOf)}

@@ -21,6 +21,7 @@ type windowAckCmd struct {
 	IdempotencyKey string    `from:"flag" placeholder:"KEY" help:"Saying it again with the same KEY changes nothing, not even after the push stalled: for scripts that retry."`
 	RequestedBy    string    `from:"flag" placeholder:"NAME" help:"Who asked for it, as jamf."`
 	RequestedAt    time.Time `from:"flag" placeholder:"TIME" help:"When, as 2026-12-01T00:00:00Z."`
+	windowRule     `embed:""`
 }
 
 // Help shows what to type.
@@ -28,7 +29,8 @@ func (windowAckCmd) Help() string {
 	return `
 An item that is due or stalled becomes acknowledged, and stalls after the configuration's --ack-timeout
 unless the device enrols again. With several ids each is told what became of it; exit code 4 if one was
-not acknowledged.
+not acknowledged. What "window list" shows as due with --days, --percent or --strict is acknowledged with the
+same flags.
 
     understudy window ack rd_019a3f… --command-id 7F3A --requested-by jamf
     understudy window ack --device serial:C02XL0GTJGH5 --idempotency-key push-4711
@@ -54,8 +56,12 @@ func (c *windowAckCmd) Run(a *app) error {
 	if !c.RequestedAt.IsZero() {
 		fields["requested_at"] = output.Time(c.RequestedAt)
 	}
+	rule, err := c.values()
+	if err != nil {
+		return err
+	}
 	if len(c.IDs) > 1 && c.Device == "" {
-		return c.many(a, fields)
+		return c.many(a, rule, fields)
 	}
 	target := windowTarget{clientFlags: c.clientFlags, Device: c.Device, Configuration: c.Configuration}
 	if len(c.IDs) > 0 {
@@ -65,7 +71,7 @@ func (c *windowAckCmd) Run(a *app) error {
 	if err != nil {
 		return err
 	}
-	answer, err := c.callWith(c.header(), http.MethodPost, itemPath(id, "/ack"), nil, fields)
+	answer, err := c.callWith(c.header(), http.MethodPost, itemPath(id, "/ack"), rule, fields)
 	if err != nil {
 		return err
 	}
@@ -82,7 +88,7 @@ func (c *windowAckCmd) header() http.Header {
 }
 
 // many acknowledges several items, and says what became of each.
-func (c *windowAckCmd) many(a *app, fields map[string]any) error {
+func (c *windowAckCmd) many(a *app, rule map[string][]string, fields map[string]any) error {
 	ids := make([]string, len(c.IDs))
 	for i, text := range c.IDs {
 		id, err := itemID(text)
@@ -94,7 +100,7 @@ func (c *windowAckCmd) many(a *app, fields map[string]any) error {
 	results := []json.RawMessage{}
 	for part := range slices.Chunk(ids, ackPage) {
 		fields["ids"] = part
-		answer, err := c.callWith(c.header(), http.MethodPost, "/api/v1/redistribution:ack", nil, fields)
+		answer, err := c.callWith(c.header(), http.MethodPost, "/api/v1/redistribution:ack", rule, fields)
 		if err != nil {
 			return err
 		}
