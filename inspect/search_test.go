@@ -254,6 +254,7 @@ func TestSyntaxErrors(t *testing.T) {
 		{`expires<-1d`, 1, `30d`}, {`expires<d`, 1, `30d`}, {`expires<1d*`, 1, `30d`}, {`expires<99999d`, 1, `30d`}, {`expires<2026-02-30`, 1, `2027-01-01`}, {`expires<é`, 1, `30d`},
 		{`used:30d`, 1, `one of never`},
 		{`a cn:`, 3, `nothing follows "cn:"`}, {`cn:""`, 1, `nothing follows`}, {`expires<`, 1, `nothing follows`},
+		{`expires < 30d`, 9, `needs a key before it.*as in expires<30d`}, {`-:a`, 1, `needs a key`}, {`>1`, 1, `quote a word`},
 		{`cn:" "`, 1, `nothing to look for`}, {`""`, 1, `nothing to look for`},
 		{`a "b c`, 3, `never closed`}, {`cn:"a\"`, 1, `never closed`},
 		{`a -`, 3, `-state:revoked`}, {`--a`, 1, `-state:revoked`},

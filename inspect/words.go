@@ -85,6 +85,9 @@ func (w *word) read() error {
 			return fmt.Errorf("nothing follows %q", w.text[:len(w.text)-len(rest)])
 		}
 	}
+	if w.key == "" && strings.ContainsRune(":<>", rune(rest[0])) {
+		return fmt.Errorf("%q needs a key before it, without a space between, as in expires<30d; quote a word that begins with it", rest[:1])
+	}
 	var err error
 	w.value, err = readPattern(rest)
 	return err
