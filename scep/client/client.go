@@ -88,13 +88,16 @@ func New(rawURL string) (*Client, error) {
 
 func (c *Client) checkURL() error {
 	u, err := url.Parse(c.URL)
+	var unread *url.Error // which has the whole URL in its text
 	switch {
+	case errors.As(err, &unread):
+		return fmt.Errorf("read SCEP URL: %w", unread.Err)
 	case err != nil:
 		return fmt.Errorf("read SCEP URL: %w", err)
 	case u.Scheme != "http" && u.Scheme != "https", u.Host == "":
-		return fmt.Errorf("read SCEP URL %q: give an absolute http:// or https:// URL", c.URL)
+		return fmt.Errorf("read SCEP URL %q: give an absolute http:// or https:// URL", u.Redacted())
 	case u.RawQuery != "" || u.Fragment != "":
-		return fmt.Errorf("read SCEP URL %q: leave out everything from the question mark on; the client adds the operation", c.URL)
+		return fmt.Errorf("read SCEP URL %q: leave out everything from the question mark on; the client adds the operation", u.Redacted())
 	}
 	return nil
 }
@@ -165,12 +168,12 @@ func (c *Client) read(operation string, response *http.Response) (*answer, error
 	}
 	if response.StatusCode != http.StatusOK {
 		return nil, &HTTPError{
-			Operation: operation, URL: c.URL, StatusCode: response.StatusCode,
+			Operation: operation, URL: c.shownURL(), StatusCode: response.StatusCode,
 			RetryAfter: response.Header.Get("Retry-After"), Body: excerpt(content),
 		}
 	}
 	if len(content) > MaxReply {
-		return nil, fmt.Errorf("%s at %s: the answer is longer than %d bytes; is this a SCEP server?", operation, c.URL, MaxReply)
+		return nil, fmt.Errorf("%s at %s: the answer is longer than %d bytes; is this a SCEP server?", operation, c.shownURL(), MaxReply)
 	}
 	return &answer{contentType: response.Header.Get("Content-Type"), body: content}, nil
 }
@@ -182,7 +185,16 @@ func (c *Client) unreachable(operation string, err error) error {
 	if errors.As(err, &u) {
 		err = u.Err
 	}
-	return &UnreachableError{Operation: operation, URL: c.URL, Err: err}
+	return &UnreachableError{Operation: operation, URL: c.shownURL(), Err: err}
+}
+
+// shownURL is the URL for people, without the password that may be in it.
+func (c *Client) shownURL() string {
+	u, err := url.Parse(c.URL)
+	if err != nil {
+		return "the SCEP URL" // which would have been refused
+	}
+	return u.Redacted()
 }
 
 func (c *Client) httpClient() *http.Client {

@@ -523,6 +523,24 @@ func TestUnreachable(t *testing.T) {
 	}
 }
 
+// A password in the URL is for the server, not for logs.
+func TestPasswordInURL(t *testing.T) {
+	long := answering(t, "text/plain", make([]byte, client.MaxReply+1))
+	refusing := httptest.NewServer(http.NotFoundHandler())
+	defer refusing.Close()
+	for _, at := range []string{"127.0.0.1:1", strings.TrimPrefix(long, "http://"), strings.TrimPrefix(refusing.URL, "http://")} {
+		user := &client.Client{URL: "http://mdm:hunter2@" + at + "/scep"}
+		if _, err := user.CACertificates(t.Context()); err == nil || strings.Contains(err.Error(), "hunter2") || !strings.Contains(err.Error(), "mdm:xxxxx@") {
+			t.Errorf("%s: %v", at, err)
+		}
+	}
+	for _, url := range []string{"ftp://mdm:hunter2@127.0.0.1/", "http://mdm:hunter2@127.0.0.1/?operation=x", "http://mdm:hunter2@[::1"} {
+		if _, err := client.New(url); err == nil || strings.Contains(err.Error(), "hunter2") {
+			t.Error(err)
+		}
+	}
+}
+
 func TestReplyMustBeTyped(t *testing.T) {
 	user := &client.Client{URL: answering(t, "application/x-pki-message; charset=x", []byte{0x30, 0})}
 	_, err := user.Send(t.Context(), []byte{1}, client.POST)
