@@ -219,12 +219,18 @@ func holder(dir string) string {
 	return fmt.Sprintf("process %d", pid)
 }
 
-// initialise makes the buckets and the first ledger record of a new store.
+// initialise makes the buckets and the first ledger record of a new store. In
+// one that is there it writes nothing.
 func (d *Depot) initialise(o Options) error {
+	begun := false
+	err := d.db.View(func(tx *bbolt.Tx) error {
+		begun = tx.Bucket([]byte(bucketMeta)) != nil
+		return nil
+	})
+	if err != nil || begun {
+		return err
+	}
 	return d.db.Update(func(tx *bbolt.Tx) error {
-		if tx.Bucket([]byte(bucketMeta)) != nil {
-			return nil
-		}
 		if size, err := d.fileSize(ledgerFile); err != nil {
 			return err
 		} else if size > 0 {
