@@ -105,7 +105,7 @@ func (w *worker) round(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	due, next := w.due(waiting)
+	due, wait := w.due(waiting, w.dispatcher.Wall.Now())
 	deliveries, err := w.retried(ctx, due)
 	if err != nil {
 		return err
@@ -131,7 +131,7 @@ func (w *worker) round(ctx context.Context) error {
 		if moved {
 			return nil
 		}
-		return w.rest(ctx, next, room > 0)
+		return w.rest(ctx, wait, room > 0)
 	}
 	w.deliver(ctx, deliveries)
 	return w.save(ctx, deliveries, through)
@@ -152,22 +152,27 @@ func (w *worker) waiting(ctx context.Context) ([]depot.Notification, error) {
 	return page.Items, err
 }
 
-// due returns what is to be tried now, longest due first, and when the next
-// one is.
-func (w *worker) due(waiting []depot.Notification) (due []depot.Notification, next time.Time) {
-	now := w.dispatcher.Wall.Now()
+// A pause is how long there is nothing to try again.
+type pause struct {
+	from, until time.Time // zero when nothing waits
+}
+
+// due returns what is to be tried now, longest due first, and the pause until
+// the next one is.
+func (w *worker) due(waiting []depot.Notification, now time.Time) (due []depot.Notification, p pause) {
+	p.from = now
 	for _, n := range waiting {
 		switch {
 		case !n.NextAt.After(now), n.NextAt.After(now.Add(tooFar)):
 			due = append(due, n)
-		case next.IsZero() || n.NextAt.Before(next):
-			next = n.NextAt
+		case p.until.IsZero() || n.NextAt.Before(p.until):
+			p.until = n.NextAt
 		}
 	}
 	slices.SortStableFunc(due, func(a, b depot.Notification) int {
 		return cmp.Or(a.NextAt.Compare(b.NextAt), cmp.Compare(a.Event, b.Event))
 	})
-	return due[:min(len(due), batch)], next
+	return due[:min(len(due), batch)], p
 }
 
 // retried finds the events of notifications.
@@ -185,7 +190,7 @@ func (w *worker) retried(ctx context.Context, due []depot.Notification) ([]*deli
 
 // rest waits until there may be something to do: a new event if there is room
 // for one, the next attempt, or somebody who knows.
-func (w *worker) rest(ctx context.Context, next time.Time, room bool) error {
+func (w *worker) rest(ctx context.Context, p pause, room bool) error {
 	d := w.dispatcher
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -199,13 +204,14 @@ func (w *worker) rest(ctx context.Context, next time.Time, room bool) error {
 			}
 		})
 	}
-	if !next.IsZero() {
+	if !p.until.IsZero() {
 		waits.Go(func() {
 			defer cancel()
-			// A clock that is put back meanwhile makes this no longer.
-			ctx, stop := context.WithTimeout(ctx, next.Sub(d.Wall.Now())+time.Second)
+			// A clock that is put back meanwhile, or was since the pause began, makes
+			// this no longer.
+			ctx, stop := context.WithTimeout(ctx, p.until.Sub(p.from)+time.Second)
 			defer stop()
-			_ = clock.WaitUntil(ctx, d.Wall, next)
+			_ = clock.WaitUntil(ctx, d.Wall, p.until)
 		})
 	}
 	select {
